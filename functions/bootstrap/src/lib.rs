@@ -1,0 +1,133 @@
+//! How both functions start: logs, settings, the Lambda runtime; once for each cold start.
+
+use std::{fmt, future::Future, process::ExitCode, sync::Arc, time::SystemTime};
+
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde_json::{Value, json};
+use transfer::{
+    compose::App,
+    deadline::Deadline,
+    error::Error,
+    settings::{Environment, variable},
+    telemetry,
+};
+
+/// MiB of memory for which Lambda gives one virtual CPU (AWS Lambda developer guide, "Configure Lambda function memory").
+const MIB_PER_CPU: u64 = 1769;
+
+/// One invocation, as a handler sees it.
+pub struct Invocation {
+    /// The event.
+    pub payload: Value,
+    /// Lambda's id for it, which all its log lines carry.
+    pub request_id: String,
+    /// When its work must have ended, time to report left over.
+    pub deadline: Deadline,
+}
+
+/// A handler's failure, as Lambda is told: `errorType` and `errorMessage`.
+#[derive(Debug)]
+pub struct HandlerError(pub Error);
+
+impl From<Error> for HandlerError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<HandlerError> for Diagnostic {
+    fn from(HandlerError(error): HandlerError) -> Self {
+        Self { error_type: error.error_type.name().to_owned(), error_message: error.message }
+    }
+}
+
+/// Starts a function and serves invocations until Lambda ends the process.
+///
+/// A configuration that can't be used is reported as an error of the init phase, and the process ends.
+pub fn start<H, F, R>(handler: H) -> ExitCode
+where
+    H: Fn(Arc<App>, Invocation) -> F,
+    F: Future<Output = Result<R, HandlerError>>,
+    R: Serialize,
+{
+    let environment = Environment::read();
+    telemetry::init(&environment);
+    let runtime = match tokio_runtime(environment.memory_mib) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no threads");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let app = match App::new(environment).await {
+            Ok(app) => Arc::new(app),
+            Err(error) => {
+                tracing::error!(error_type = error.error_type.name(), error_message = error.message, "init failed");
+                report_init_error(&error).await;
+                return ExitCode::FAILURE;
+            }
+        };
+        let margin = app.config.limits.deadline_margin;
+        let serve = service_fn(|event: LambdaEvent<Value>| {
+            let LambdaEvent { payload, context } = event;
+            let Context { request_id, .. } = &context;
+            let invocation = Invocation {
+                payload,
+                request_id: request_id.clone(),
+                deadline: Deadline::at(wall_deadline(&context), margin),
+            };
+            handler(Arc::clone(&app), invocation)
+        });
+        match lambda_runtime::run(serve).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(%error, "the Lambda runtime ended");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+fn wall_deadline(context: &Context) -> SystemTime {
+    context.deadline()
+}
+
+/// One thread below two virtual CPUs, where more would only switch; else one for each.
+fn tokio_runtime(memory_mib: u64) -> std::io::Result<tokio::runtime::Runtime> {
+    let cpus = usize::try_from(memory_mib / MIB_PER_CPU).unwrap_or(1);
+    let mut builder = match cpus {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(cpus);
+            builder
+        }
+    };
+    builder.enable_all().build()
+}
+
+/// Tells Lambda why the function can't start, so that the reason stands in the invocation's error and not just in a
+/// log. Best effort: the process ends either way.
+async fn report_init_error(error: &Error) {
+    let Some(endpoint) = variable("AWS_LAMBDA_RUNTIME_API") else { return };
+    let Ok(endpoint) = endpoint.parse() else { return };
+    let Ok(client) = lambda_runtime_api_client::Client::builder().with_endpoint(endpoint).build() else { return };
+    let body = json!({"errorType": error.error_type.name(), "errorMessage": error.message, "stackTrace": []});
+    let request = http::Request::post("/2018-06-01/runtime/init/error")
+        .header("Content-Type", "application/json")
+        .header("Lambda-Runtime-Function-Error-Type", format!("Transship.{}", error.error_type.name()))
+        .body(lambda_runtime_api_client::body::Body::from(body.to_string()));
+    if let Ok(request) = request
+        && let Err(error) = client.call(request).await
+    {
+        tracing::error!(%error, "the init error could not be reported");
+    }
+}

@@ -1,0 +1,67 @@
+//! One invocation: a batch of messages in, the ones that must come again out.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use bootstrap::{HandlerError, Invocation};
+use transfer::{
+    compose::App,
+    error::{Class, Error, ErrorType},
+    queue::Queue,
+    telemetry,
+};
+
+use crate::message;
+
+/// Syncs the images of a batch, one message after the other.
+pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<SqsBatchResponse, HandlerError> {
+    let event: SqsEvent = serde_json::from_value(invocation.payload.clone()).map_err(|error| {
+        Error::new(ErrorType::InvalidEvent, format!("the event can't be used: it is no SQS event ({error})"))
+    })?;
+    let mut response = SqsBatchResponse::default();
+    for record in event.records {
+        let id = record
+            .message_id
+            .ok_or_else(|| Error::new(ErrorType::InvalidEvent, "the event can't be used: a record has no messageId"))?;
+        let body = record.body.unwrap_or_default();
+        if let Err(error) = one(&app, &invocation.request_id, invocation.deadline, &body).await {
+            tracing::error!(
+                message_id = id,
+                error_type = error.error_type.name(),
+                error_message = error.message,
+                "the message failed"
+            );
+            if !buried(&app, body, error).await {
+                response.add_failure(id);
+            }
+        }
+    }
+    Ok(response)
+}
+
+/// Does what one message asks for; its first failure that may succeed later, else its first failure.
+async fn one(app: &App, request_id: &str, deadline: transfer::deadline::Deadline, body: &str) -> Result<(), Error> {
+    let mut failure: Option<Error> = None;
+    for request in message::read(body, &app.config.rules)? {
+        let report = app.syncer.run(&request, deadline).await;
+        telemetry::report(&app.environment.function_name, request_id, &request, &report);
+        if let Some(error) = report.error
+            && failure.as_ref().is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later)
+        {
+            failure = Some(error);
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Puts a message that never can succeed into the dead-letter queue; `false`: it must come again.
+async fn buried(app: &App, body: String, error: Error) -> bool {
+    let (Class::Never, Some(dead_letters)) = (error.class(), &app.dead_letters) else { return false };
+    match dead_letters.bury(body, error).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(error = %error, "the message could not be put into the dead-letter queue");
+            false
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! `fanout`: replicates the images that a queue's messages name.
+
+mod handler;
+mod message;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bootstrap::start(handler::handle)
+}

@@ -1,0 +1,91 @@
+//! EventBridge's events of ECR: the wire shapes, and what they mean here. Pure.
+//!
+//! Source: Amazon ECR user guide, "Amazon ECR events and EventBridge"; captured events (see `events/README.md`).
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use serde::Deserialize;
+use serde_json::Value;
+use transfer::{
+    error::{Error, ErrorType},
+    provider::EcrHost,
+    rules::Pushed,
+};
+
+/// What an event asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// An image was pushed.
+    Pushed(Pushed),
+    /// Nothing to do; why.
+    Ignored(String),
+}
+
+/// The `detail` of an `ECR Image Action`. `image-tag` is `""`, null or missing where the push had no tag.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ImageAction {
+    action_type: String,
+    result: String,
+    repository_name: String,
+    image_digest: Option<String>,
+    image_tag: Option<String>,
+}
+
+/// Reads an event.
+///
+/// # Errors
+/// `InvalidEvent`: it is no event of ECR, or one that lacks what every such event has.
+pub(crate) fn read(payload: Value) -> Result<Event, Error> {
+    let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the event can't be used: {reason}"));
+    let event: EventBridgeEvent<Value> = serde_json::from_value(payload).map_err(|error| {
+        invalid(format!("it is no EventBridge event ({error}); expected `source`, `detail-type` and `detail`"))
+    })?;
+    if event.source != "aws.ecr" {
+        return Err(invalid(format!("its source is `{}`, expected `aws.ecr`", event.source)));
+    }
+    if event.detail_type != "ECR Image Action" {
+        return Ok(Event::Ignored(format!("`{}` is no push", event.detail_type)));
+    }
+    let action: ImageAction =
+        serde_json::from_value(event.detail).map_err(|error| invalid(format!("its `detail`: {error}")))?;
+    if action.action_type != "PUSH" {
+        return Ok(Event::Ignored(format!("action-type is {}, not PUSH", action.action_type)));
+    }
+    if action.result != "SUCCESS" {
+        return Ok(Event::Ignored(format!("the push ended with {}, not SUCCESS", action.result)));
+    }
+    let tag = action.image_tag.filter(|tag| !tag.is_empty());
+    let digest = match action.image_digest.filter(|digest| !digest.is_empty()).map(|digest| digest.parse()) {
+        None => None,
+        Some(Ok(digest)) => Some(digest),
+        // A tag is resolved anew; AWS's own sample event has a digest of 58 digits.
+        Some(Err(error)) if tag.is_some() => {
+            tracing::warn!(%error, "the event's image-digest is not used");
+            None
+        }
+        Some(Err(error)) => return Err(invalid(format!("its `detail.image-digest`: {error}"))),
+    };
+    if tag.is_none() && digest.is_none() {
+        return Err(invalid("its `detail` has neither an image-tag nor an image-digest".to_owned()));
+    }
+    // No event carries the registry's host: it follows from the account and the region.
+    let account = event.account.filter(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit()));
+    let account = account.ok_or_else(|| invalid("its `account` is missing or not 12 digits".to_owned()))?;
+    let region = event.region.filter(|region| !region.is_empty());
+    let region = region.ok_or_else(|| invalid("its `region` is missing".to_owned()))?;
+    let registry = EcrHost::of_event(&account, &region);
+    if EcrHost::parse(&registry).is_none() {
+        return Err(invalid(format!("its `region` `{region}` is none")));
+    }
+    Ok(Event::Pushed(Pushed {
+        registry,
+        repository: action.repository_name,
+        tag,
+        digest,
+        at: event.time.map(Into::into),
+    }))
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

@@ -1,0 +1,93 @@
+use super::*;
+
+/// One of the samples in `events/`.
+fn sample(name: &str) -> Value {
+    let path = format!("{}/../../events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn pushed(name: &str) -> Pushed {
+    match read(sample(name)).unwrap() {
+        Event::Pushed(pushed) => pushed,
+        Event::Ignored(reason) => panic!("{name} was ignored: {reason}"),
+    }
+}
+
+#[test]
+fn pushes_are_read() {
+    let push = pushed("ecr-push");
+    assert_eq!(push.registry, "111122223333.dkr.ecr.us-east-1.amazonaws.com");
+    assert_eq!((push.repository.as_str(), push.tag.as_deref()), ("team/app", Some("v1.4.0")));
+    assert!(push.digest.is_some() && push.at.is_some());
+    assert!(pushed("ecr-push-image").tag.is_some());
+    assert!(pushed("ecr-push-index").tag.is_some());
+    for name in ["ecr-push-untagged", "ecr-push-untagged-absent"] {
+        let push = pushed(name);
+        assert!(push.tag.is_none() && push.digest.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_push_is_ignored_with_a_reason() {
+    for (name, part) in [
+        ("ecr-push-failed", "FAILURE"),
+        ("ecr-delete", "DELETE"),
+        ("ecr-archive", "UPDATE_STORAGE_CLASS"),
+        ("ecr-referrer", "ECR Referrer Action"),
+        ("ecr-replication", "ECR Replication Action"),
+        ("ecr-pull-through", "ECR Pull Through Cache Action"),
+        ("ecr-scan", "ECR Image Scan"),
+    ] {
+        match read(sample(name)).unwrap() {
+            Event::Ignored(reason) => assert!(reason.contains(part), "{name}: {reason}"),
+            Event::Pushed(_) => panic!("{name} was taken for a push"),
+        }
+    }
+}
+
+#[test]
+fn a_null_tag_is_no_tag() {
+    let mut event = sample("ecr-push-untagged");
+    event["detail"]["image-tag"] = Value::Null;
+    assert!(matches!(read(event).unwrap(), Event::Pushed(push) if push.tag.is_none()));
+}
+
+#[test]
+fn what_is_no_event_of_ecr_fails_and_says_what_is_wrong() {
+    let change = |path: &[&str], value: Option<Value>| {
+        let mut event = sample("ecr-push");
+        let (last, parents) = path.split_last().unwrap();
+        let object = parents.iter().fold(&mut event, |at, key| &mut at[*key]).as_object_mut().unwrap();
+        match value {
+            Some(value) => object.insert((*last).to_owned(), value),
+            None => object.remove(*last),
+        };
+        event
+    };
+    for (event, part) in [
+        (Value::Null, "EventBridge"),
+        (serde_json::json!({"Records": []}), "detail-type"),
+        (change(&["source"], Some("aws.s3".into())), "aws.s3"),
+        (change(&["detail", "repository-name"], None), "repository-name"),
+        (change(&["detail", "action-type"], Some(5.into())), "detail"),
+        (change(&["account"], Some("12".into())), "account"),
+        (change(&["region"], None), "region"),
+        (change(&["region"], Some("a/b".into())), "region"),
+    ] {
+        let error = read(event).unwrap_err();
+        assert_eq!(error.error_type, ErrorType::InvalidEvent);
+        assert!(error.message.contains(part), "{part}: {error}");
+    }
+    let mut nothing = sample("ecr-push-untagged");
+    nothing["detail"]["image-digest"] = "sha256:12".into();
+    assert!(read(nothing).unwrap_err().message.contains("image-digest"));
+}
+
+#[test]
+fn a_tagged_event_with_an_impossible_digest_is_resolved_by_its_tag() {
+    let mut event = sample("ecr-push");
+    // As in AWS's own sample: 58 digits.
+    event["detail"]["image-digest"] = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234".into();
+    assert!(matches!(read(event).unwrap(), Event::Pushed(push) if push.digest.is_none() && push.tag.is_some()));
+}

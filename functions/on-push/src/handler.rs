@@ -1,0 +1,95 @@
+//! One invocation: an event in, results out.
+
+use std::sync::Arc;
+
+use bootstrap::{HandlerError, Invocation};
+use serde::Serialize;
+use transfer::{
+    compose::App,
+    error::{Error, ErrorType},
+    queue::{ImageMessage, Queue},
+    request::SyncRequest,
+    rules::Verdict,
+    sync::SyncReport,
+    telemetry,
+};
+
+use crate::event::{self, Event};
+
+/// What the function answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    results: Vec<Entry>,
+}
+
+/// One destination's part of the answer.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Synced(Box<SyncReport>),
+    Queued { outcome: &'static str, source: String, destination: String },
+    Ignored { outcome: &'static str, reason: String },
+}
+
+/// Replicates what the event tells of.
+pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
+    let Invocation { payload, request_id, deadline } = invocation;
+    let pushed = match event::read(payload)? {
+        Event::Pushed(pushed) => pushed,
+        Event::Ignored(reason) => return Ok(ignored(reason)),
+    };
+    let requests = match app.config.rules.verdict(&pushed)? {
+        Verdict::Sync(requests) => requests,
+        Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
+    };
+    if let (Some(queue), 2..) = (&app.queue, requests.len()) {
+        return Ok(queued(queue, &requests).await?);
+    }
+    let mut results = Vec::with_capacity(requests.len());
+    for request in &requests {
+        let report = app.syncer.run(request, deadline).await;
+        telemetry::report(&app.environment.function_name, &request_id, request, &report);
+        results.push(report);
+    }
+    match failure(&results) {
+        Some(error) => Err(error.into()),
+        None => Ok(Answer { results: results.into_iter().map(|report| Entry::Synced(Box::new(report))).collect() }),
+    }
+}
+
+fn ignored(reason: String) -> Answer {
+    tracing::info!(outcome = "ignored", reason, "ignored");
+    Answer { results: vec![Entry::Ignored { outcome: "ignored", reason }] }
+}
+
+/// Several destinations: a message for each, so that each has an invocation, and tries, of its own.
+async fn queued(queue: &dyn Queue, requests: &[SyncRequest]) -> Result<Answer, Error> {
+    let bodies: Result<Vec<String>, _> =
+        requests.iter().map(|request| serde_json::to_string(&ImageMessage::from(request))).collect();
+    let bodies = bodies.map_err(|error| Error::new(ErrorType::InvalidEvent, error.to_string()))?;
+    queue.send(bodies).await?;
+    let entry = |request: &SyncRequest| Entry::Queued {
+        outcome: "queued",
+        source: request.source.to_string(),
+        destination: request.destination.to_string(),
+    };
+    tracing::info!(outcome = "queued", messages = requests.len(), "queued");
+    Ok(Answer { results: requests.iter().map(entry).collect() })
+}
+
+/// The invocation's error, if any sync failed. One that may succeed later comes first: Lambda runs the event again
+/// then, which is what it needs, and what cannot be mended fails again as plainly.
+fn failure(reports: &[SyncReport]) -> Option<Error> {
+    let errors: Vec<(&SyncReport, &Error)> =
+        reports.iter().filter_map(|report| Some((report, report.error.as_ref()?))).collect();
+    let (_, main) = *errors.iter().min_by_key(|(_, error)| error.class() == transfer::error::Class::Never)?;
+    if reports.len() == 1 {
+        return Some(main.clone());
+    }
+    let texts: Vec<String> =
+        errors.iter().map(|(report, error)| format!("{}: {}: {error}", report.destination, error.error_type)).collect();
+    Some(Error::new(
+        main.error_type,
+        format!("{} of {} destinations failed: {}", errors.len(), reports.len(), texts.join("; ")),
+    ))
+}

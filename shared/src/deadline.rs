@@ -1,0 +1,79 @@
+//! The time that an invocation has. Every wait is bounded by it.
+
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+/// The moment by which an invocation must have ended its work.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(Instant);
+
+/// The deadline came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the invocation's time ran out")]
+pub struct DeadlinePassed;
+
+impl Deadline {
+    /// A deadline that far from now.
+    #[must_use]
+    pub fn after(duration: Duration) -> Self {
+        Self(Instant::now() + duration)
+    }
+
+    /// The invocation's deadline by the wall clock, less `margin`, which is kept for reporting.
+    #[must_use]
+    pub fn at(wall: SystemTime, margin: Duration) -> Self {
+        let left = wall.duration_since(SystemTime::now()).unwrap_or_default();
+        Self::after(left.saturating_sub(margin))
+    }
+
+    /// Time left; zero when it has passed.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Runs `work` until the deadline at the latest.
+    ///
+    /// # Errors
+    /// [`DeadlinePassed`], and `work` is dropped.
+    pub async fn bound<F: Future>(&self, work: F) -> Result<F::Output, DeadlinePassed> {
+        tokio::time::timeout_at(self.0, work).await.map_err(|_| DeadlinePassed)
+    }
+
+    /// Waits for `duration`, unless the deadline would pass first: then it says so at once.
+    ///
+    /// # Errors
+    /// [`DeadlinePassed`]: the wait would outlast the deadline.
+    pub async fn sleep(&self, duration: Duration) -> Result<(), DeadlinePassed> {
+        if duration >= self.left() {
+            return Err(DeadlinePassed);
+        }
+        tokio::time::sleep(duration).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_would_outlast_the_deadline_is_refused_at_once() {
+        let deadline = Deadline::after(Duration::from_secs(2));
+        assert_eq!(deadline.sleep(Duration::from_secs(1)).await, Ok(()));
+        let before = Instant::now();
+        assert_eq!(deadline.sleep(Duration::from_secs(1)).await, Err(DeadlinePassed));
+        assert_eq!(Instant::now(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_cut_at_the_deadline() {
+        let deadline = Deadline::after(Duration::from_secs(2));
+        assert_eq!(deadline.bound(std::future::pending::<()>()).await, Err(DeadlinePassed));
+        assert_eq!(deadline.left(), Duration::ZERO);
+    }
+}

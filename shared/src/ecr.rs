@@ -1,0 +1,12 @@
+//! What of ECR is not the distribution specification: tokens, layer availability, repositories. The AWS SDK's ECR
+//! clients are fenced in here, behind the traits of [`crate::registry`] and [`crate::limits`].
+
+mod api;
+mod availability;
+mod credentials;
+mod repository;
+
+pub use api::EcrApi;
+pub use availability::EcrAvailability;
+pub use credentials::{EcrLogin, EcrPublicLogin};
+pub use repository::EcrRepositories;

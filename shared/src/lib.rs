@@ -1,0 +1,34 @@
+//! `transfer` moves container images from one OCI registry to another, streaming, within a byte budget.
+//!
+//! The flow of one image, in reading order: [`rules`] turn a pushed image into [`request`]s; [`sync`] resolves one,
+//! takes inventory, plans, transfers blobs, passes the commit gate, publishes manifests, reports.
+//!
+//! The layers, each naming only what stands below it:
+//!
+//! - [`compose`]: puts everything together
+//! - [`settings`], [`rules`], [`queue`], [`telemetry`]: what users configure and see
+//! - [`sync`]: the stages
+//! - [`ecr`], [`secrets`]: adapters over the AWS SDK
+//! - [`registry`]: the OCI distribution specification
+//! - [`mod@transport`]: HTTP
+//! - [`limits`], [`retry`], [`provider`]: what may be done, when, how often
+//! - [`oci`], [`deadline`], [`error`]: name nothing else of ours
+
+mod aws;
+pub mod compose;
+pub mod deadline;
+pub mod ecr;
+pub mod error;
+pub mod limits;
+pub mod oci;
+pub mod provider;
+pub mod queue;
+pub mod registry;
+pub mod request;
+pub mod retry;
+pub mod rules;
+pub mod secrets;
+pub mod settings;
+pub mod sync;
+pub mod telemetry;
+pub mod transport;

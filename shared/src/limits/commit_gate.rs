@@ -1,0 +1,144 @@
+//! No manifest before its blobs: who wants to put one needs a [`CommitPermit`], and only the gate makes them.
+//!
+//! ECR answers a blob's `PUT` with 201 before the blob is good for a manifest, and its blob `HEAD` says yes too
+//! early as well; under load the lag is hundreds of milliseconds (facts: `docs/registries.md`). So at ECR the gate
+//! asks `BatchCheckLayerAvailability` until it says `AVAILABLE`. Elsewhere the registry's own 201 is the word.
+
+use std::{collections::HashSet, sync::Arc, sync::Mutex, time::Duration};
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::{
+    deadline::Deadline,
+    error::{Error, ErrorType},
+    oci::{Digest, Manifest},
+};
+
+/// Between the first two questions; doubled up to [`LAST_POLL`]. ECR's lag is mostly below it.
+const FIRST_POLL: Duration = Duration::from_millis(200);
+
+/// Between later questions.
+const LAST_POLL: Duration = Duration::from_secs(5);
+
+/// Whether a registry's blobs are good for a manifest.
+pub trait LayerAvailability: Send + Sync {
+    /// Those of `digests` that the registry calls available in its repository.
+    fn available<'a>(&'a self, digests: &'a [Digest]) -> BoxFuture<'a, Result<HashSet<Digest>, Error>>;
+}
+
+/// Leave to put one manifest. Can't be made outside the gate, can't be copied, is used up by the put.
+#[derive(Debug)]
+pub struct CommitPermit<'m> {
+    manifest: &'m Manifest,
+}
+
+impl<'m> CommitPermit<'m> {
+    /// The manifest that may be put.
+    #[must_use]
+    pub fn manifest(&self) -> &'m Manifest {
+        self.manifest
+    }
+}
+
+/// The gate of one image at one destination.
+pub struct CommitGate {
+    availability: Option<Arc<dyn LayerAvailability>>,
+    wait: Duration,
+    /// Blobs that are known to be good for a manifest.
+    good: Mutex<HashSet<Digest>>,
+}
+
+impl CommitGate {
+    /// A gate that asks `availability`, where there is one, for up to `wait`.
+    #[must_use]
+    pub fn new(availability: Option<Arc<dyn LayerAvailability>>, wait: Duration) -> Self {
+        Self { availability, wait, good: Mutex::default() }
+    }
+
+    /// Whether blobs that were just sent must be asked for before a manifest may name them.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.availability.is_some()
+    }
+
+    /// Notes a blob that the destination called available, or, where nothing else can be asked, took with a 201.
+    pub fn note_good(&self, digest: Digest) {
+        self.good().insert(digest);
+    }
+
+    /// Waits until `pending` are all good for a manifest. Asked once for a whole image, so that one question
+    /// serves all of its manifests.
+    ///
+    /// # Errors
+    /// `BlobUnavailable` when the wait is over, `DeadlineExceeded`, or what the registry's API says.
+    pub async fn open(&self, pending: &[Digest], deadline: &Deadline) -> Result<(), Error> {
+        let Some(availability) = &self.availability else { return Ok(()) };
+        let begun = Instant::now();
+        let mut pause = FIRST_POLL;
+        loop {
+            let missing: Vec<Digest> = {
+                let good = self.good();
+                pending.iter().filter(|digest| !good.contains(*digest)).cloned().collect()
+            };
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let available = deadline
+                .bound(availability.available(&missing))
+                .await
+                .map_err(|_| Error::new(ErrorType::DeadlineExceeded, self.waiting_text(&missing, begun.elapsed())))??;
+            self.good().extend(available.iter().cloned());
+            if missing.iter().all(|digest| available.contains(digest)) {
+                return Ok(());
+            }
+            let left = self.wait.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(Error::new(ErrorType::BlobUnavailable, self.waiting_text(&missing, begun.elapsed())));
+            }
+            deadline
+                .sleep(pause.min(left))
+                .await
+                .map_err(|_| Error::new(ErrorType::DeadlineExceeded, self.waiting_text(&missing, begun.elapsed())))?;
+            pause = (pause * 2).min(LAST_POLL);
+        }
+    }
+
+    /// Leave to put `manifest`, whose blobs must all have been noted good.
+    ///
+    /// # Errors
+    /// `BlobUnavailable`: a blob was not, so the put would make a broken image.
+    pub fn permit<'m>(&self, manifest: &'m Manifest) -> Result<CommitPermit<'m>, Error> {
+        let good = self.good();
+        match manifest.blobs.iter().find(|blob| !blob.foreign && !good.contains(&blob.digest)) {
+            None => Ok(CommitPermit { manifest }),
+            Some(blob) => Err(Error::new(
+                ErrorType::BlobUnavailable,
+                format!(
+                    "manifest {} is held back: its blob {} is not at the destination",
+                    manifest.digest, blob.digest
+                ),
+            )),
+        }
+    }
+
+    fn waiting_text(&self, missing: &[Digest], waited: Duration) -> String {
+        let first = missing.first().map(ToString::to_string).unwrap_or_default();
+        format!(
+            "after {} ms the destination still does not call {} blob(s) available, {first} among them; they were sent, \
+             and another try will find them (limits.manifest_commit_wait_ms is {})",
+            waited.as_millis(),
+            missing.len(),
+            self.wait.as_millis()
+        )
+    }
+
+    /// The lock is held for set operations only, which don't panic; a poisoned one still holds a good set.
+    fn good(&self) -> std::sync::MutexGuard<'_, HashSet<Digest>> {
+        self.good.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[path = "commit_gate_tests.rs"]
+mod tests;

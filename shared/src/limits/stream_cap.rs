@@ -1,0 +1,89 @@
+//! How many body-carrying streams may be open towards one registry.
+//!
+//! Large registries advertise 100 to 128 concurrent streams per h2 connection. Past that, new streams park without
+//! an error, and a copy that holds a parked upload and a running download waits for ever. So fewer are opened.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The cap of one registry.
+#[derive(Debug)]
+pub struct StreamCap {
+    /// Orders the caps, so that whoever needs two takes them in the same order as everybody else.
+    order: u64,
+    total: u32,
+    free: Arc<Semaphore>,
+}
+
+/// Leave to have one stream, or a copy's two streams, open; given back when dropped.
+#[derive(Debug)]
+pub struct StreamPermit(#[expect(dead_code, reason = "held for its drop")] Vec<OwnedSemaphorePermit>);
+
+impl StreamCap {
+    /// A cap of that many streams, at least one.
+    #[must_use]
+    pub fn new(streams: u32) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let total = streams.max(1);
+        Self { order: NEXT.fetch_add(1, Ordering::Relaxed), total, free: Arc::new(Semaphore::new(total as usize)) }
+    }
+
+    /// Waits for a copy's source and destination stream together.
+    ///
+    /// Within one registry both come in one step: two copies could otherwise each hold one and wait for ever. Of
+    /// two registries the older cap is asked first, by everybody, to the same end.
+    pub async fn pair(source: &Self, destination: &Self) -> StreamPermit {
+        let mut permits = Vec::with_capacity(2);
+        if source.order == destination.order {
+            // A cap of one is too small for a copy within the registry, and must slow it down, not stop it.
+            permits.extend(source.take(2.min(source.total)).await);
+        } else {
+            let (first, second) =
+                if source.order < destination.order { (source, destination) } else { (destination, source) };
+            permits.extend(first.take(1).await);
+            permits.extend(second.take(1).await);
+        }
+        StreamPermit(permits)
+    }
+
+    /// The semaphore lives as long as the cap and is never closed, so there is always a permit.
+    async fn take(&self, streams: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).acquire_many_owned(streams).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn copies_within_one_registry_take_both_streams_or_none() {
+        let cap = StreamCap::new(3);
+        let first = StreamCap::pair(&cap, &cap).await;
+        assert_eq!(cap.free.available_permits(), 1);
+        let second = tokio::time::timeout(Duration::from_secs(1), StreamCap::pair(&cap, &cap)).await;
+        assert!(second.is_err());
+        drop(first);
+        let _second = StreamCap::pair(&cap, &cap).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn copies_in_both_directions_never_wait_for_each_other() {
+        let (here, there) = (StreamCap::new(1), StreamCap::new(1));
+        let work = async |source: &StreamCap, destination: &StreamCap| {
+            for _ in 0..100 {
+                let permit = StreamCap::pair(source, destination).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                drop(permit);
+            }
+        };
+        let both = async { tokio::join!(work(&here, &there), work(&there, &here)) };
+        tokio::time::timeout(Duration::from_secs(60), both).await.expect("no circle of waiting");
+    }
+}

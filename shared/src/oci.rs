@@ -1,0 +1,16 @@
+//! The words of the OCI specifications: digests, references, manifests, error codes. Names nothing else of ours.
+
+mod digest;
+mod error_code;
+mod manifest;
+mod reference;
+
+pub use digest::{Digest, DigestError, Hasher};
+pub use error_code::ErrorEnvelope;
+pub use manifest::{Blob, Child, MANIFEST_ACCEPT, Manifest, ManifestError};
+pub use reference::{Reference, ReferenceError, normalize_host, valid_repository, valid_tag};
+
+/// The most bytes that a manifest may have (4 MiB): what registries must take at least, and what ECR takes at most.
+///
+/// Source: OCI distribution-spec "Pushing Manifests"; ECR API `PutImage`, `imageManifest`.
+pub const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,200 @@
+//! What kind of registry stands behind a host, and what is known of that kind. Pure data.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A kind of registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// Amazon ECR, private.
+    Ecr,
+    /// Amazon ECR Public.
+    EcrPublic,
+    /// GitHub's container registry.
+    Ghcr,
+    /// Google Artifact Registry, and `gcr.io`, which it serves.
+    Gar,
+    /// Azure Container Registry.
+    Acr,
+    /// Docker Hub.
+    DockerHub,
+    /// Quay.io.
+    Quay,
+    /// Any other registry that follows the OCI distribution specification.
+    Generic,
+}
+
+/// How a blob's bytes are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadStrategy {
+    /// `POST`, then one `PUT` that carries the whole blob, streamed with its exact `Content-Length`.
+    StreamedPut,
+    /// `POST`, one `PATCH` without `Content-Range` that carries the whole blob, an empty `PUT`.
+    SinglePatch,
+    /// `POST`, `PATCH`es of this many bytes with `Content-Range`, an empty `PUT`.
+    Chunked {
+        /// Bytes of each chunk but the last.
+        chunk: u64,
+    },
+}
+
+impl Provider {
+    /// Tells the provider from a registry's host, as [`crate::oci::normalize_host`] gives it.
+    #[must_use]
+    pub fn of_host(host: &str) -> Self {
+        let name = host.split(':').next().unwrap_or(host);
+        if EcrHost::parse(name).is_some() {
+            return Self::Ecr;
+        }
+        match name {
+            "public.ecr.aws" => Self::EcrPublic,
+            "ghcr.io" => Self::Ghcr,
+            "docker.io" => Self::DockerHub,
+            "quay.io" => Self::Quay,
+            "gcr.io" => Self::Gar,
+            _ if name.ends_with("-docker.pkg.dev") || name.ends_with(".gcr.io") => Self::Gar,
+            _ if [".azurecr.io", ".azurecr.cn", ".azurecr.us"].iter().any(|suffix| name.ends_with(suffix)) => Self::Acr,
+            _ => Self::Generic,
+        }
+    }
+
+    /// The way of sending blobs that this provider takes for every size.
+    ///
+    /// Sources: `docs/registries.md`. A new provider doesn't compile until it is decided.
+    #[must_use]
+    pub fn upload_strategy(self) -> UploadStrategy {
+        match self {
+            // ECR reports a stuck `Range` for PATCHes and wants parts of 5 MiB at least; one PUT of any size works.
+            // Artifact Registry documents chunked uploads as unsupported.
+            Self::Ecr | Self::EcrPublic | Self::Gar | Self::Quay | Self::Generic => UploadStrategy::StreamedPut,
+            // GHCR answers ranged PATCHes over 4 MiB with 416; Docker Hub has refused a large single PUT with 400.
+            Self::Ghcr | Self::DockerHub => UploadStrategy::SinglePatch,
+            // A body over about 20 MB is answered with 413.
+            Self::Acr => UploadStrategy::Chunked { chunk: 16 * 1024 * 1024 },
+        }
+    }
+
+    /// Whether one call tells of a hundred blobs (`BatchCheckLayerAvailability`), so that it costs less than a question
+    /// for the manifest that lists them.
+    #[must_use]
+    pub fn tells_of_many_blobs_at_once(self) -> bool {
+        self == Self::Ecr
+    }
+
+    /// The scheme and host to talk to for a registry of this identity.
+    #[must_use]
+    pub fn default_endpoint(self, host: &str) -> String {
+        match self {
+            // `docker.io` is an identity; the API lives elsewhere.
+            Self::DockerHub if host == "docker.io" => "https://registry-1.docker.io".to_owned(),
+            _ => format!("https://{host}"),
+        }
+    }
+
+    /// Hosts outside the registry's own domain that its token service may have.
+    #[must_use]
+    pub fn token_hosts(self) -> &'static [&'static str] {
+        match self {
+            Self::DockerHub => &["auth.docker.io"],
+            Self::Ecr | Self::EcrPublic | Self::Ghcr | Self::Gar | Self::Acr | Self::Quay | Self::Generic => &[],
+        }
+    }
+}
+
+/// What the host of a private ECR registry tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EcrHost {
+    /// The account that owns the registry, 12 digits.
+    pub account: String,
+    /// The registry's region.
+    pub region: String,
+}
+
+impl EcrHost {
+    /// Reads `<account>.dkr.ecr.<region>.amazonaws.com` in all its shapes: FIPS (`ecr-fips`), dual-stack
+    /// (`dkr-ecr.<region>.on.aws`), China, the EU sovereign and the isolated partitions.
+    ///
+    /// Source: amazon-ecr-credential-helper, `api/client.go`; ECR user guide, "IPv6".
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        const DOMAINS: [&str; 9] = [
+            "amazonaws.com",
+            "amazonaws.com.cn",
+            "amazonaws.eu",
+            "on.aws",
+            "on.amazonwebservices.com.cn",
+            "sc2s.sgov.gov",
+            "c2s.ic.gov",
+            "cloud.adc-e.uk",
+            "csp.hci.ic.gov",
+        ];
+        let (account, rest) = name.split_once('.')?;
+        let service = ["dkr.ecr.", "dkr-ecr.", "dkr.ecr-fips.", "dkr-ecr-fips."];
+        let rest = service.iter().find_map(|prefix| rest.strip_prefix(prefix))?;
+        let (region, domain) = rest.split_once('.')?;
+        let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        let is_region = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (is_account && is_region && DOMAINS.contains(&domain))
+            .then(|| Self { account: account.to_owned(), region: region.to_owned() })
+    }
+
+    /// The commercial, GovCloud or China host of an account's registry in a region, as ECR's events imply it:
+    /// they carry the account and the region, never the host.
+    #[must_use]
+    pub fn of_event(account: &str, region: &str) -> String {
+        let domain = match region.split('-').next().unwrap_or_default() {
+            "cn" => "amazonaws.com.cn",
+            "eusc" => "amazonaws.eu",
+            _ if region.starts_with("us-isob-") => "sc2s.sgov.gov",
+            _ if region.starts_with("us-isof-") => "csp.hci.ic.gov",
+            _ if region.starts_with("us-iso-") => "c2s.ic.gov",
+            _ if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
+            _ => "amazonaws.com",
+        };
+        format!("{account}.dkr.ecr.{region}.{domain}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn providers_are_told_from_their_hosts() {
+        for (host, provider) in [
+            ("111122223333.dkr.ecr.us-east-1.amazonaws.com", Provider::Ecr),
+            ("111122223333.dkr.ecr-fips.us-gov-west-1.amazonaws.com", Provider::Ecr),
+            ("111122223333.dkr-ecr.us-east-1.on.aws", Provider::Ecr),
+            ("111122223333.dkr-ecr-fips.us-east-1.on.aws", Provider::Ecr),
+            ("111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn", Provider::Ecr),
+            ("111122223333.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", Provider::Ecr),
+            ("111122223333.dkr.ecr.eusc-de-east-1.amazonaws.eu", Provider::Ecr),
+            ("111122223333.dkr.ecr.us-iso-east-1.c2s.ic.gov", Provider::Ecr),
+            ("11112222333.dkr.ecr.us-east-1.amazonaws.com", Provider::Generic),
+            ("111122223333.dkr.ecr.us-east-1.amazonaws.com.evil.test", Provider::Generic),
+            ("ecr.us-east-1.on.aws", Provider::Generic),
+            ("public.ecr.aws", Provider::EcrPublic),
+            ("ghcr.io", Provider::Ghcr),
+            ("europe-west1-docker.pkg.dev", Provider::Gar),
+            ("eu.gcr.io", Provider::Gar),
+            ("acme.azurecr.cn", Provider::Acr),
+            ("docker.io", Provider::DockerHub),
+            ("quay.io", Provider::Quay),
+            ("ghcr.io.evil.test", Provider::Generic),
+            ("127.0.0.1:5000", Provider::Generic),
+        ] {
+            assert_eq!(Provider::of_host(host), provider, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_events_registry_reads_back() {
+        for region in ["us-east-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1", "us-isob-east-1", "eu-isoe-west-1"]
+        {
+            let host = EcrHost::of_event("111122223333", region);
+            let parsed = EcrHost::parse(&host).unwrap();
+            assert_eq!((parsed.account.as_str(), parsed.region.as_str()), ("111122223333", region), "{host}");
+        }
+    }
+}

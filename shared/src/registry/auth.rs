@@ -1,0 +1,170 @@
+//! How a registry is told who asks: basic credentials, or a token that its token service gives for them.
+
+mod challenge;
+mod secret;
+mod token;
+
+use std::{sync::Mutex, time::SystemTime};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use challenge::{Bearer, Challenge};
+use futures::future::BoxFuture;
+use http::HeaderValue;
+pub use secret::Secret;
+use token::TokenCache;
+
+use super::Repository;
+use crate::{
+    error::{Error, ErrorType},
+    transport::Meter,
+};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody in particular.
+    Anonymous,
+    /// A user with a password, a token or a key for one.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A refresh token, to be exchanged at the token service (`identitytoken` of a docker `config.json`).
+    IdentityToken(Secret),
+}
+
+/// A login, and until when it is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginIssued {
+    /// The login.
+    pub login: Login,
+    /// When it ends, where that is known.
+    pub expires: Option<SystemTime>,
+}
+
+/// Where a registry's login comes from: a secret, or ECR's API.
+pub trait LoginSource: Send + Sync {
+    /// The login; `fresh`: not the one that was given before, as the registry refused it.
+    fn login<'a>(&'a self, fresh: bool, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>>;
+}
+
+/// Nobody in particular.
+#[derive(Debug, Clone, Copy)]
+pub struct AnonymousLogin;
+
+impl LoginSource for AnonymousLogin {
+    fn login<'a>(&'a self, _: bool, _: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        Box::pin(async { Ok(LoginIssued { login: Login::Anonymous, expires: None }) })
+    }
+}
+
+/// What one registry asks for, learnt from its first refusal, and the tokens that it was given since.
+pub struct Authenticator {
+    source: Box<dyn LoginSource>,
+    /// The scheme, once it is known. ECR's is known from the start, which spares a refusal.
+    scheme: Mutex<Option<Scheme>>,
+    tokens: TokenCache,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Scheme {
+    Basic,
+    Bearer(Bearer),
+}
+
+impl Authenticator {
+    /// For a registry whose way of asking is not known yet.
+    #[must_use]
+    pub fn challenged(source: Box<dyn LoginSource>) -> Self {
+        Self { source, scheme: Mutex::new(None), tokens: TokenCache::default() }
+    }
+
+    /// For a registry that takes basic credentials from the first request on.
+    #[must_use]
+    pub fn basic(source: Box<dyn LoginSource>) -> Self {
+        Self { source, scheme: Mutex::new(Some(Scheme::Basic)), tokens: TokenCache::default() }
+    }
+
+    /// The `Authorization` to send with a request of `repository`, as far as is known now.
+    pub(super) async fn authorization(&self, repository: &Repository) -> Result<Option<HeaderValue>, Error> {
+        match self.scheme() {
+            None => Ok(None),
+            Some(scheme) => self.authorize(&scheme, repository, false).await,
+        }
+    }
+
+    /// The `Authorization` to send after a 401 with these challenges, when `used` was sent before.
+    pub(super) async fn renewed(
+        &self,
+        repository: &Repository,
+        challenges: &[String],
+        used: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>, Error> {
+        let scheme = Challenge::choose(challenges)
+            .map(|challenge| match challenge {
+                Challenge::Basic => Scheme::Basic,
+                Challenge::Bearer(bearer) => Scheme::Bearer(bearer),
+            })
+            .or_else(|| self.scheme())
+            .ok_or_else(|| {
+                Error::new(ErrorType::Unauthorized, "the registry does not say which credentials it takes")
+            })?;
+        *self.lock() = Some(scheme.clone());
+        let fresh = match (&scheme, used) {
+            // Another request may have renewed it in the meantime: then what is there now is fresh.
+            (_, Some(used)) => self.authorize(&scheme, repository, false).await?.as_ref() == Some(used),
+            (_, None) => false,
+        };
+        self.authorize(&scheme, repository, fresh).await
+    }
+
+    async fn authorize(
+        &self,
+        scheme: &Scheme,
+        repository: &Repository,
+        fresh: bool,
+    ) -> Result<Option<HeaderValue>, Error> {
+        match scheme {
+            Scheme::Basic => {
+                let issued = self.source.login(fresh, &repository.run().meter).await?;
+                match issued.login {
+                    Login::Password { user, password } => Ok(Some(basic(&user, &password)?)),
+                    Login::Anonymous | Login::IdentityToken(_) => Err(Error::new(
+                        ErrorType::Unauthorized,
+                        format!(
+                            "the registry takes a user and a password, and none are configured; set \
+                             registries.\"{}\".credentials",
+                            repository.client().host
+                        ),
+                    )),
+                }
+            }
+            Scheme::Bearer(bearer) => {
+                let token = self.tokens.token(bearer, repository, self.source.as_ref(), fresh).await?;
+                Ok(Some(header(&format!("Bearer {}", token.reveal()))?))
+            }
+        }
+    }
+
+    fn scheme(&self) -> Option<Scheme> {
+        self.lock().clone()
+    }
+
+    /// Held to read or replace the value, which can't panic; a poisoned lock still holds one.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Scheme>> {
+        self.scheme.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn basic(user: &str, password: &Secret) -> Result<HeaderValue, Error> {
+    header(&format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.reveal()))))
+}
+
+fn header(text: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| Error::new(ErrorType::Unauthorized, "the credentials hold characters that no header can"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

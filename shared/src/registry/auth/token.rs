@@ -1,0 +1,256 @@
+//! Tokens from a token service: fetched once for each scope, kept, renewed early.
+//!
+//! Source: distribution, "Token Authentication Specification" and "OAuth2 Token Authentication".
+
+use std::{collections::HashMap, time::Duration};
+
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use serde::Deserialize;
+use tokio::{sync::Mutex, time::Instant};
+use url::{Url, form_urlencoded};
+
+use super::{Login, LoginSource, Secret, challenge::Bearer};
+use crate::{
+    error::{Error, ErrorType},
+    oci::ErrorEnvelope,
+    registry::Repository,
+    transport::{Attempts, Failure, Origin, Request, RequestBody, Response, redact},
+};
+
+/// What a token without `expires_in` lives (the token specification's default).
+const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+
+/// A token service's answer is some kilobytes; Docker Hub's and ACR's tokens are the largest known.
+const MAX_ANSWER_BYTES: u64 = 256 * 1024;
+
+/// Tokens by scope. The lock is held while one is fetched, so that there is one fetch in flight.
+#[derive(Default)]
+pub(super) struct TokenCache {
+    tokens: Mutex<HashMap<String, Token>>,
+}
+
+struct Token {
+    text: Secret,
+    /// When it is renewed: at four fifths of its life, so that no request leaves with a token that ends under way.
+    renew: Instant,
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<f64>,
+}
+
+impl TokenCache {
+    /// A token for what `repository` does; `fresh`: not the one in the cache.
+    pub(super) async fn token(
+        &self,
+        bearer: &Bearer,
+        repository: &Repository,
+        source: &dyn LoginSource,
+        fresh: bool,
+    ) -> Result<Secret, Error> {
+        let scopes = scopes(bearer, repository);
+        let key = scopes.join(" ");
+        let mut tokens = self.tokens.lock().await;
+        if !fresh
+            && let Some(token) = tokens.get(&key)
+            && Instant::now() < token.renew
+        {
+            return Ok(token.text.clone());
+        }
+        let token = fetch(bearer, &scopes, repository, source).await?;
+        let text = token.text.clone();
+        tokens.insert(key, token);
+        Ok(text)
+    }
+}
+
+/// What this run needs, and what the registry asked for besides (a catalog, say).
+fn scopes(bearer: &Bearer, repository: &Repository) -> Vec<String> {
+    let mut scopes = repository.scopes.clone();
+    let own = |scope: &str| scope.starts_with(&format!("repository:{}:", repository.name));
+    let asked = bearer.scope.iter().flat_map(|scope| scope.split(' ')).filter(|scope| {
+        // Some services name a scope that is none of `type:name:actions` (ECR Public's `aws`).
+        !scope.is_empty() && !own(scope) && !scope.starts_with("repository:")
+    });
+    scopes.extend(asked.map(str::to_owned));
+    scopes
+}
+
+async fn fetch(
+    bearer: &Bearer,
+    scopes: &[String],
+    repository: &Repository,
+    source: &dyn LoginSource,
+) -> Result<Token, Error> {
+    let realm = trusted_realm(bearer, repository)?;
+    let meter = &repository.run.meter;
+    let issued = source.login(false, meter).await?;
+    match ask(&realm, bearer, scopes, &issued.login, repository).await {
+        // A secret may have been rotated since it was fetched.
+        Err(error) if error.error_type == ErrorType::Unauthorized => {
+            let again = source.login(true, meter).await?;
+            if again.login == issued.login {
+                return Err(error);
+            }
+            meter.retry();
+            ask(&realm, bearer, scopes, &again.login, repository).await
+        }
+        answer => answer,
+    }
+}
+
+/// The realm, if credentials may go there: over https (or the registry's own scheme), to the registry's own domain or
+/// a host that is known to serve this kind of registry.
+fn trusted_realm(bearer: &Bearer, repository: &Repository) -> Result<Url, Error> {
+    let refuse = |reason: String| {
+        Error::new(ErrorType::UnsafeRedirect, format!("the token service of {repository} is not used: {reason}"))
+    };
+    let url = Url::parse(&bearer.realm).map_err(|error| refuse(format!("its realm is no URL ({error})")))?;
+    let own = repository.client.transport.origin();
+    let realm = Origin::of(&url).ok_or_else(|| refuse("its realm is no http or https URL".to_owned()))?;
+    if realm.scheme == "http" && own.scheme != "http" {
+        return Err(refuse(format!("{} is not https", redact(&url))));
+    }
+    let identity = Url::parse(&repository.client.provider.default_endpoint(&repository.client.host)).ok();
+    let identity = identity.as_ref().and_then(Origin::of);
+    let known = repository.client.provider.token_hosts().iter().any(|host| realm.host.to_string() == **host);
+    if known || realm.shares_domain(own) || identity.is_some_and(|identity| realm.shares_domain(&identity)) {
+        Ok(url)
+    } else {
+        Err(refuse(format!("{} is outside the registry's own domain", redact(&url))))
+    }
+}
+
+async fn ask(
+    realm: &Url,
+    bearer: &Bearer,
+    scopes: &[String],
+    login: &Login,
+    repository: &Repository,
+) -> Result<Token, Error> {
+    let response = match login {
+        Login::IdentityToken(token) => {
+            let form = [("grant_type", "refresh_token"), ("refresh_token", token.reveal())];
+            post(realm, bearer, scopes, &form, repository).await?
+        }
+        Login::Anonymous => get(realm, bearer, scopes, None, repository).await?,
+        Login::Password { user, password } => {
+            let response = get(realm, bearer, scopes, Some((user, password)), repository).await?;
+            if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+                let form = [("grant_type", "password"), ("username", user), ("password", password.reveal())];
+                post(realm, bearer, scopes, &form, repository).await?
+            } else {
+                response
+            }
+        }
+    };
+    read(realm, response, login).await
+}
+
+async fn get(
+    realm: &Url,
+    bearer: &Bearer,
+    scopes: &[String],
+    login: Option<(&String, &Secret)>,
+    repository: &Repository,
+) -> Result<Response, Error> {
+    let mut url = realm.clone();
+    {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = &bearer.service {
+            query.append_pair("service", service);
+        }
+        for scope in scopes {
+            query.append_pair("scope", scope);
+        }
+        if let Some((user, _)) = login {
+            query.append_pair("account", user);
+        }
+    }
+    let mut request = Request::new(Method::GET, url);
+    if let Some((user, password)) = login {
+        request.headers.insert(AUTHORIZATION, super::basic(user, password)?);
+    }
+    send(request, repository).await
+}
+
+async fn post(
+    realm: &Url,
+    bearer: &Bearer,
+    scopes: &[String],
+    grant: &[(&str, &str)],
+    repository: &Repository,
+) -> Result<Response, Error> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(grant).append_pair("client_id", "transship").append_pair("scope", &scopes.join(" "));
+    if let Some(service) = &bearer.service {
+        form.append_pair("service", service);
+    }
+    let mut request = Request::new(Method::POST, realm.clone());
+    request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    request.body = RequestBody::Bytes(form.finish().into());
+    send(request, repository).await
+}
+
+async fn send(request: Request, repository: &Repository) -> Result<Response, Error> {
+    let url = redact(&request.url);
+    let run = &repository.run;
+    let under =
+        Attempts { policy: repository.client.policy, meter: &run.meter, counted: false, deadline: &run.deadline };
+    repository.client.transport.send(request, under).await.map_err(|error| {
+        let error_type = match error.failure {
+            Failure::Forbidden(_) => ErrorType::UnsafeRedirect,
+            Failure::Untrusted(_) | Failure::NotTls(_) => ErrorType::InvalidConfig,
+            Failure::Deadline => ErrorType::DeadlineExceeded,
+            Failure::Stalled(_) => ErrorType::Timeout,
+            Failure::Connect(_) | Failure::Broken(_) | Failure::Body => ErrorType::Unavailable,
+        };
+        Error::new(error_type, format!("asking the token service {url} for {repository}: {error}"))
+    })
+}
+
+async fn read(realm: &Url, response: Response, login: &Login) -> Result<Token, Error> {
+    let asked = Instant::now();
+    let fail = |error_type, reason: String| {
+        Error::new(error_type, format!("the token service {} gave no token: {reason}", redact(realm)))
+    };
+    if response.status != StatusCode::OK {
+        let status = response.status;
+        let envelope = ErrorEnvelope::parse(&response.excerpt().await);
+        let said = format!("{} {} {}", status.as_u16(), envelope.code, envelope.message);
+        let who =
+            if *login == Login::Anonymous { "; no credentials are configured" } else { "; check the credentials" };
+        return Err(match status.as_u16() {
+            429 => fail(ErrorType::Throttled, said),
+            500.. => fail(ErrorType::Unavailable, said),
+            // A redirect would take the credentials elsewhere.
+            300..=399 => fail(ErrorType::UnsafeRedirect, format!("{} (redirects are not followed)", status.as_u16())),
+            403 => fail(ErrorType::Denied, said + who),
+            _ => fail(ErrorType::Unauthorized, said + who),
+        });
+    }
+    let body = response
+        .collect(MAX_ANSWER_BYTES)
+        .await
+        .map_err(|_| fail(ErrorType::Unavailable, "its answer could not be read".to_owned()))?;
+    let wire: Wire = serde_json::from_slice(&body)
+        .map_err(|error| fail(ErrorType::Unavailable, format!("its answer is no token JSON ({error})")))?;
+    let text = wire
+        .token
+        .or(wire.access_token)
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| fail(ErrorType::Unavailable, "its answer holds none".to_owned()))?;
+    let life = wire
+        .expires_in
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|life| !life.is_zero())
+        .unwrap_or(DEFAULT_LIFE)
+        .min(Duration::from_secs(24 * 3600));
+    Ok(Token { text: Secret::new(text), renew: asked + life.mul_f64(0.8) })
+}

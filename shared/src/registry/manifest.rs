@@ -1,0 +1,120 @@
+//! Manifests: asked for, read and verified, put.
+
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+
+use super::{
+    Repository,
+    request::{Operation, Verb},
+};
+use crate::{
+    error::{Error, ErrorType},
+    limits::CommitPermit,
+    oci::{Digest, MANIFEST_ACCEPT, MAX_MANIFEST_BYTES, Manifest, ManifestError},
+    transport::{Failure, Request, RequestBody, TransportError},
+};
+
+/// What a `HEAD` says of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestHead {
+    /// Its digest, where the registry says it; registries of before OCI 1.1 need not.
+    pub digest: Option<Digest>,
+}
+
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+impl Repository {
+    /// Asks whether the repository has a manifest under `target`, a tag or a digest; `None`: it has not, or there is
+    /// no such repository.
+    ///
+    /// # Errors
+    /// Anything but a yes or a no.
+    pub async fn head_manifest(&self, target: &str) -> Result<Option<ManifestHead>, Error> {
+        let operation = Operation::new(Verb::HeadManifest, target);
+        let request = self.manifest_request(Method::HEAD, target);
+        let response = self.send(&operation, request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?;
+        if response.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let digest = response.header(CONTENT_DIGEST).and_then(|text| text.parse().ok());
+        Ok(Some(ManifestHead { digest }))
+    }
+
+    /// Reads the manifest under `target` and verifies its bytes: against `expected` where given, else against the
+    /// digest that the registry names.
+    ///
+    /// # Errors
+    /// `SourceNotFound`, `DigestMismatch`, `ManifestTooLarge`, `ManifestInvalid`, `UnsupportedMediaType`, and all that
+    /// a request can meet.
+    pub async fn manifest(&self, target: &str, expected: Option<&Digest>) -> Result<Manifest, Error> {
+        let operation = Operation::new(Verb::GetManifest, target);
+        let fail = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(&operation)));
+        let request = self.manifest_request(Method::GET, target);
+        let response = self.send(&operation, request, &[StatusCode::OK]).await?;
+        let content_type = response.header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        let named = response.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
+        let bytes = response.collect(MAX_MANIFEST_BYTES).await.map_err(|failure| match failure {
+            None => fail(
+                ErrorType::ManifestTooLarge,
+                format!("it is over {MAX_MANIFEST_BYTES} bytes, more than registries must take"),
+            ),
+            Some(failure) => self.read_failure(&operation, target, failure),
+        })?;
+        let digest = match expected.or(named.as_ref()) {
+            Some(promised) if promised.matches(&bytes) => promised.clone(),
+            Some(promised) => {
+                return Err(fail(
+                    ErrorType::DigestMismatch,
+                    format!("its {} bytes have the digest {}, not {promised}", bytes.len(), Digest::of(&bytes)),
+                ));
+            }
+            None => Digest::of(&bytes),
+        };
+        Manifest::parse(bytes, digest, content_type.as_deref()).map_err(|error| {
+            let error_type = match error {
+                ManifestError::Invalid(_) => ErrorType::ManifestInvalid,
+                ManifestError::Unsupported { .. } => ErrorType::UnsupportedMediaType,
+            };
+            fail(error_type, format!("it {error}"))
+        })
+    }
+
+    /// Puts the manifest of `permit` under `target`, byte for byte, and compares the digest that the registry answers.
+    ///
+    /// # Errors
+    /// `TagImmutable`, `BlobUnavailable`, `ManifestInvalid`, `DigestMismatch`, and all that a request can meet.
+    pub async fn put_manifest(&self, permit: CommitPermit<'_>, target: &str) -> Result<(), Error> {
+        let manifest = permit.manifest();
+        let operation = Operation::new(Verb::PutManifest, target);
+        let mut request = Request::new(Method::PUT, self.url(&format!("manifests/{target}")));
+        let media_type = HeaderValue::from_str(&manifest.media_type).map_err(|_| {
+            Error::new(ErrorType::ManifestInvalid, format!("{}: its media type is no header value", manifest.digest))
+        })?;
+        request.headers.insert(CONTENT_TYPE, media_type);
+        request.body = RequestBody::Bytes(manifest.bytes.clone());
+        // ECR and others answer 200 or 201; the body says nothing.
+        let response =
+            self.send(&operation, request, &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED]).await?;
+        let answered = response.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
+        match answered {
+            Some(answered) if !answered.matches(&manifest.bytes) => Err(Error::new(
+                ErrorType::DigestMismatch,
+                format!("{}: the registry took it as {answered}, not {}", self.doing(&operation), manifest.digest),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn manifest_request(&self, method: Method, target: &str) -> Request {
+        let mut request = Request::new(method, self.url(&format!("manifests/{target}")));
+        request.headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_ACCEPT));
+        request
+    }
+
+    fn read_failure(&self, operation: &Operation, target: &str, failure: Failure) -> Error {
+        let url = crate::transport::redact(&self.url(&format!("manifests/{target}")));
+        self.failure(operation, &TransportError { method: Method::GET, url, failure })
+    }
+}

@@ -1,0 +1,273 @@
+//! The single door to the transport: URL, credentials, one fresh token after a 401, and what an answer means.
+
+use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
+use url::Url;
+
+use super::{Repository, Side};
+use crate::{
+    error::{Error, ErrorType},
+    oci::ErrorEnvelope,
+    provider::Provider,
+    transport::{Attempts, Failure, Origin, Request, Response, TransportError},
+};
+
+/// What is being done, for errors and for the meaning of an answer.
+#[derive(Debug, Clone)]
+pub(super) struct Operation {
+    /// What is done to it.
+    pub(super) verb: Verb,
+    /// What it is done to: a tag, a digest, an upload.
+    pub(super) object: String,
+}
+
+/// What can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    HeadManifest,
+    GetManifest,
+    PutManifest,
+    HeadBlob,
+    GetBlob,
+    StartUpload,
+    Upload,
+}
+
+impl Verb {
+    fn text(self) -> &'static str {
+        match self {
+            Self::HeadManifest => "looking for manifest",
+            Self::GetManifest => "reading manifest",
+            Self::PutManifest => "putting manifest",
+            Self::HeadBlob => "looking for blob",
+            Self::GetBlob => "reading blob",
+            Self::StartUpload => "starting an upload of blob",
+            Self::Upload => "uploading blob",
+        }
+    }
+}
+
+impl Repository {
+    /// A URL of this repository: `/v2/<name>/<path>`.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.client.transport.endpoint().clone();
+        url.set_path(&format!("/v2/{}/{path}", self.name));
+        url
+    }
+
+    /// Sends `request` with this repository's credentials. An answer whose status is none of `wanted` is an error.
+    pub(super) async fn send(
+        &self,
+        operation: &Operation,
+        request: Request,
+        wanted: &[StatusCode],
+    ) -> Result<Response, Error> {
+        let again = request.replay();
+        let used = self.client.auth.authorization(self).await?;
+        let response = self.send_as(operation, request, used.clone()).await?;
+        let refused = match self.refused_login(response, wanted).await {
+            Answer::Wanted(response) => return Ok(response),
+            Answer::Refused(refused) => refused,
+            Answer::LoginRefused(refused) => {
+                let fresh = self.client.auth.renewed(self, &refused.challenges, used.as_ref()).await;
+                let fresh = fresh.map_err(|error| self.describe_unauthorized(operation, &refused, &error))?;
+                // A streamed body is gone; whoever streams begins anew, with the fresh token in place.
+                let Some(again) = again else { return Err(self.refusal(operation, &refused)) };
+                self.run.meter.retry_if(used.is_some());
+                let response = self.send_as(operation, again, fresh).await?;
+                match self.refused_login(response, wanted).await {
+                    Answer::Wanted(response) => return Ok(response),
+                    Answer::Refused(refused) | Answer::LoginRefused(refused) => refused,
+                }
+            }
+        };
+        Err(self.refusal(operation, &refused))
+    }
+
+    /// Sends `request` to an origin that is not the registry's: without credentials.
+    pub(super) async fn send_elsewhere(&self, operation: &Operation, request: Request) -> Result<Response, Error> {
+        self.send_as(operation, request, None).await
+    }
+
+    async fn send_as(
+        &self,
+        operation: &Operation,
+        mut request: Request,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response, Error> {
+        if let Some(value) = authorization {
+            request.headers.insert(AUTHORIZATION, value);
+        }
+        let under = self.attempts();
+        self.client.transport.send(request, under).await.map_err(|error| self.failure(operation, &error))
+    }
+
+    fn attempts(&self) -> Attempts<'_> {
+        Attempts { policy: self.client.policy, meter: &self.run.meter, counted: true, deadline: &self.run.deadline }
+    }
+
+    async fn refused_login(&self, response: Response, wanted: &[StatusCode]) -> Answer {
+        if wanted.contains(&response.status) {
+            return Answer::Wanted(response);
+        }
+        let status = response.status;
+        let challenges: Vec<String> = response
+            .headers
+            .get_all(http::header::WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok().map(str::to_owned))
+            .collect();
+        let envelope = ErrorEnvelope::parse(&response.excerpt().await);
+        // ECR calls an expired token a denial; the text is the only mark.
+        let expired = self.client.provider == Provider::Ecr
+            && status == StatusCode::FORBIDDEN
+            && envelope.message.contains("token has expired");
+        let refused = Refused { status, envelope, challenges };
+        if status == StatusCode::UNAUTHORIZED || expired {
+            Answer::LoginRefused(refused)
+        } else {
+            Answer::Refused(refused)
+        }
+    }
+
+    /// Where an upload goes on: `Location`, which must stay with the registry.
+    pub(super) fn location(&self, operation: &Operation, response: &Response) -> Result<Url, Error> {
+        let wrong = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(operation)));
+        let text = response
+            .header("location")
+            .ok_or_else(|| wrong(ErrorType::Unavailable, "the answer names no Location to go on at".to_owned()))?;
+        let endpoint = self.client.transport.endpoint();
+        let mut url = endpoint
+            .join(text)
+            .map_err(|error| wrong(ErrorType::Unavailable, format!("the answer's Location is no URL ({error})")))?;
+        // A registry that is talked to by another name than its own may name itself; that is still the same one.
+        let identity = Url::parse(&self.client.provider.default_endpoint(&self.client.host)).ok();
+        let own = self.client.transport.origin();
+        let target = Origin::of(&url);
+        if target.as_ref() != Some(own) && target.is_some() && target == identity.as_ref().and_then(Origin::of) {
+            let mut rebased = endpoint.clone();
+            rebased.set_path(url.path());
+            rebased.set_query(url.query());
+            url = rebased;
+        }
+        match Origin::of(&url) {
+            Some(origin) if origin == *own => Ok(url),
+            _ => Err(wrong(
+                ErrorType::UnsafeRedirect,
+                format!(
+                    "the registry wants the upload sent to {}, not to itself ({own})",
+                    crate::transport::redact(&url)
+                ),
+            )),
+        }
+    }
+
+    /// What was tried, where.
+    pub(super) fn doing(&self, operation: &Operation) -> String {
+        let preposition = match (operation.verb, self.side) {
+            (Verb::PutManifest | Verb::StartUpload | Verb::Upload, _) => "to",
+            (_, Side::Source | Side::Destination) => "at",
+        };
+        format!("{} {} {preposition} {self}", operation.verb.text(), operation.object)
+    }
+
+    pub(super) fn failure(&self, operation: &Operation, error: &TransportError) -> Error {
+        let doing = self.doing(operation);
+        let host = &self.client.host;
+        let (error_type, advice) = match &error.failure {
+            Failure::Untrusted(_) => (
+                ErrorType::InvalidConfig,
+                format!("; if the registry is the right one, give its CA as registries.\"{host}\".ca_certificate"),
+            ),
+            Failure::NotTls(_) => (
+                ErrorType::InvalidConfig,
+                format!("; if it only speaks HTTP, set registries.\"{host}\".plain_http to true"),
+            ),
+            Failure::Forbidden(_) => (ErrorType::UnsafeRedirect, String::new()),
+            Failure::Stalled(_) => (ErrorType::Timeout, String::new()),
+            Failure::Deadline => (ErrorType::DeadlineExceeded, String::new()),
+            Failure::Connect(_) | Failure::Broken(_) | Failure::Body => (ErrorType::Unavailable, String::new()),
+        };
+        Error::new(error_type, format!("{doing}: {error}{advice}"))
+    }
+
+    /// What a registry's "no" means.
+    fn refusal(&self, operation: &Operation, refused: &Refused) -> Error {
+        let (error_type, advice) = self.meaning(operation, refused);
+        Error::new(error_type, format!("{}: {refused}{advice}", self.doing(operation)))
+    }
+
+    fn describe_unauthorized(&self, operation: &Operation, refused: &Refused, cause: &Error) -> Error {
+        Error::new(cause.error_type, format!("{}: {refused}; {}", self.doing(operation), cause.message))
+    }
+
+    fn meaning(&self, operation: &Operation, refused: &Refused) -> (ErrorType, &'static str) {
+        let writes_manifest = operation.verb == Verb::PutManifest;
+        let code = refused.envelope.code.as_str();
+        let message = &refused.envelope.message;
+        // ECR's TAG_INVALID is used for an immutable tag; the status is not documented, so the code decides.
+        if writes_manifest && refused.status.is_client_error() && message.contains("immutable") {
+            return (ErrorType::TagImmutable, "; the tag can't be moved: push under another tag, or make it mutable");
+        }
+        match (refused.status.as_u16(), code) {
+            (401, _) => (ErrorType::Unauthorized, "; check this registry's credentials"),
+            (403, _) => (ErrorType::Denied, "; give these credentials (or this role) the right to do it"),
+            (404, "NAME_UNKNOWN") if self.side == Side::Destination => (ErrorType::RepositoryNotFound, CREATE_ADVICE),
+            (404, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN") if writes_manifest => {
+                (ErrorType::BlobUnavailable, "; another try sends what is missing")
+            }
+            // An upload session that is gone: a new one does.
+            (404 | 416, _) if operation.verb == Verb::Upload => (ErrorType::Unavailable, "; the upload begins anew"),
+            (404, _) if self.side == Side::Destination => (ErrorType::RepositoryNotFound, CREATE_ADVICE),
+            (404, _) => (ErrorType::SourceNotFound, ""),
+            (408 | 499, _) => (ErrorType::Timeout, ""),
+            (429, _) => (ErrorType::Throttled, ""),
+            (413, _) if writes_manifest => (ErrorType::ManifestTooLarge, ""),
+            (_, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN") if writes_manifest => {
+                (ErrorType::BlobUnavailable, "; another try sends what is missing")
+            }
+            (_, "DIGEST_INVALID" | "SIZE_INVALID") if refused.status.is_client_error() => {
+                (ErrorType::DigestMismatch, "")
+            }
+            (400..=499, _) if writes_manifest => (ErrorType::ManifestInvalid, "; the registry does not take this kind"),
+            (400..=499, _) => (ErrorType::Denied, ""),
+            _ => (ErrorType::Unavailable, ""),
+        }
+    }
+}
+
+const CREATE_ADVICE: &str =
+    "; create the repository, or allow it to be created (at ECR: registries.HOST.create_repository)";
+
+/// An answer, sorted.
+enum Answer {
+    Wanted(Response),
+    Refused(Refused),
+    /// The credentials were not taken; fresh ones may be.
+    LoginRefused(Refused),
+}
+
+/// A registry's "no".
+struct Refused {
+    status: StatusCode,
+    envelope: ErrorEnvelope,
+    challenges: Vec<String>,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.status.as_u16())?;
+        if !self.envelope.code.is_empty() {
+            write!(f, " {}", self.envelope.code)?;
+        }
+        if !self.envelope.message.is_empty() {
+            write!(f, " \"{}\"", self.envelope.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Operation {
+    pub(super) fn new(verb: Verb, object: impl ToString) -> Self {
+        Self { verb, object: object.to_string() }
+    }
+}

@@ -1,0 +1,95 @@
+//! Upload sessions: opened, or spared by a mount; given up politely.
+
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
+use url::Url;
+
+use super::super::{
+    Repository,
+    request::{Operation, Verb},
+};
+use crate::{error::Error, oci::Digest, transport::Request};
+
+/// An open upload session.
+#[derive(Debug)]
+pub struct Session {
+    /// Where it goes on; checked to stay with the registry.
+    pub(super) location: Url,
+    /// The least size of a chunk, where the registry says one.
+    pub(super) least_chunk: Option<u64>,
+}
+
+/// What came of asking for an upload.
+#[derive(Debug)]
+pub enum Started {
+    /// The registry had the blob in the other repository, and has it in this one now.
+    Mounted,
+    /// The bytes are to be sent.
+    Session(Session),
+}
+
+impl Repository {
+    /// Opens an upload of the blob; with `mount_from`, asks to mount it from there first, in the same request.
+    ///
+    /// A mount that is not granted is a session (202); one that is refused outright is asked again as a plain upload,
+    /// since registries refuse for reasons that uploads don't share (Harbor: 401 for a project that is not there).
+    ///
+    /// # Errors
+    /// All that a request can meet.
+    pub async fn start_upload(&self, digest: &Digest, mount_from: Option<&str>) -> Result<Started, Error> {
+        let operation = Operation::new(Verb::StartUpload, digest);
+        let mut url = self.url("blobs/uploads/");
+        if let Some(from) = mount_from {
+            url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
+        }
+        let answer =
+            self.send(&operation, empty(Method::POST, url), &[StatusCode::ACCEPTED, StatusCode::CREATED]).await;
+        let response = match answer {
+            Err(error) if mount_from.is_some() && error.class() == crate::error::Class::Never => {
+                let url = self.url("blobs/uploads/");
+                self.send(&operation, empty(Method::POST, url), &[StatusCode::ACCEPTED]).await?
+            }
+            answer => answer?,
+        };
+        if response.status == StatusCode::CREATED && mount_from.is_some() {
+            return Ok(Started::Mounted);
+        }
+        let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok());
+        let location = self.location(&operation, &response)?;
+        Ok(Started::Session(Session { location, least_chunk }))
+    }
+
+    /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.
+    pub async fn cancel_upload(&self, session: Session) {
+        let operation = Operation::new(Verb::Upload, "(cancelling)");
+        let request = empty(Method::DELETE, session.location);
+        let answers = [StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NOT_FOUND];
+        if let Err(error) = self.send(&operation, request, &answers).await {
+            tracing::debug!(error = %error, "an upload could not be cancelled");
+        }
+    }
+}
+
+/// A request that says that it has no body; some registries insist.
+pub(super) fn empty(method: Method, url: Url) -> Request {
+    let mut request = Request::new(method, url);
+    request.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    request
+}
+
+/// A request that carries blob bytes.
+pub(super) fn carrying(method: Method, url: Url, length: u64) -> Request {
+    let mut request = Request::new(method, url);
+    request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    request.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    request
+}
+
+/// `location` with the digest that closes the session; what else its query holds stays.
+pub(super) fn closing(location: &Url, digest: &Digest) -> Url {
+    let mut url = location.clone();
+    url.query_pairs_mut().append_pair("digest", digest.as_str());
+    url
+}

@@ -1,0 +1,54 @@
+//! What is to be synced: one image, from one place to another.
+
+use std::time::SystemTime;
+
+use crate::{
+    error::{Error, ErrorType},
+    oci::{Digest, Reference},
+    settings::ExistingTag,
+};
+
+/// One image to sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// From where. A tag is resolved anew when the sync runs; a digest is taken as it is.
+    pub source: Reference,
+    /// To where.
+    pub destination: Reference,
+    /// The digest that a push event named. What the source tag points to now is synced even if it is another one.
+    pub expected: Option<Digest>,
+    /// How.
+    pub options: SyncOptions,
+    /// When the image was pushed, where that is known.
+    pub pushed_at: Option<SystemTime>,
+}
+
+/// How an image is synced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SyncOptions {
+    /// What to do with a tag that the destination has, at another digest.
+    pub existing_tag: ExistingTag,
+}
+
+impl SyncRequest {
+    /// Refuses what could only do harm.
+    ///
+    /// # Errors
+    /// `InvalidReference`: the image would be synced onto itself, or a digest under another digest.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |reason: &str| {
+            Err(Error::new(
+                ErrorType::InvalidReference,
+                format!("{} can't be synced to {}: {reason}", self.source, self.destination),
+            ))
+        };
+        if self.source == self.destination {
+            return refuse("source and destination are the same");
+        }
+        match (self.source.digest(), self.destination.digest(), self.destination.tag()) {
+            (Some(from), Some(to), _) if from != to => refuse("the destination names another digest than the source"),
+            (None, Some(_), None) => refuse("the destination names a digest, the source only a tag, which can move"),
+            _ => Ok(()),
+        }
+    }
+}

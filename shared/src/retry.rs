@@ -1,0 +1,116 @@
+//! When to try a request again, and how long to wait first. Pure: no clock, no network.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+
+/// The first wait, doubled for each further one. Chosen: half a typical registry's recovery from a burst.
+const BASE: Duration = Duration::from_millis(200);
+
+/// The longest wait of our own choosing. Chosen: several fit into a short function's time.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// The longest `Retry-After` that is waited out; one that asks for more ends the tries, and the message goes
+/// back to its queue. Docker Hub's abuse limiter asks for 60 s.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(90);
+
+/// How often, and how long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Tries in all, the first included; at least 1.
+    pub max_attempts: u32,
+}
+
+impl RetryPolicy {
+    /// How long to wait after the `attempt`th try (from 1) failed; `None`: it was the last one.
+    ///
+    /// What the registry asks for is obeyed; else the wait is random between zero and an exponentially growing
+    /// bound (full jitter), so that many functions that failed together don't come back together.
+    #[must_use]
+    pub fn backoff(&self, attempt: u32, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
+        if attempt >= self.max_attempts {
+            return None;
+        }
+        match retry_after {
+            Some(asked) if asked > MAX_RETRY_AFTER => None,
+            Some(asked) => Some(asked),
+            None => {
+                let bound = BASE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MAX_BACKOFF);
+                Some(bound.mul_f64(random.clamp(0.0, 1.0)))
+            }
+        }
+    }
+}
+
+/// Whether an answer of this status may be another one next time.
+///
+/// 408 and 429 as the HTTP specification says, all 5xx but 501 and 505 (which say "never"), and the 499 and 522
+/// that proxies in front of registries use.
+#[must_use]
+pub fn retryable_status(status: StatusCode) -> bool {
+    match status.as_u16() {
+        408 | 429 | 499 => true,
+        501 | 505 => false,
+        code => (500..600).contains(&code),
+    }
+}
+
+/// The wait that a `Retry-After` header asks for, in seconds or as an HTTP date.
+///
+/// Source: RFC 9110, section 10.2.3.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn backoff_grows_to_its_bound_and_ends_with_the_attempts() {
+        let policy = RetryPolicy { max_attempts: 9 };
+        let bounds: Vec<_> = (1..9).filter_map(|attempt| policy.backoff(attempt, None, 1.0)).collect();
+        assert_eq!(bounds[..3], [200, 400, 800].map(Duration::from_millis));
+        assert_eq!(bounds[7], MAX_BACKOFF);
+        assert_eq!(policy.backoff(9, None, 1.0), None);
+        assert_eq!(policy.backoff(3, None, 0.0), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_the_registry_asks_for_is_obeyed_up_to_a_cap() {
+        let policy = RetryPolicy { max_attempts: 3 };
+        assert_eq!(policy.backoff(1, Some(Duration::from_secs(3)), 0.1), Some(Duration::from_secs(3)));
+        assert_eq!(policy.backoff(1, Some(Duration::from_secs(91)), 0.1), None);
+        assert_eq!(policy.backoff(3, Some(Duration::from_secs(3)), 0.1), None);
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 10:00:00 GMT").unwrap();
+        assert_eq!(retry_after(&header("3"), now), Some(Duration::from_secs(3)));
+        assert_eq!(retry_after(&header("Sun, 22 Nov 2026 10:00:07 GMT"), now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after(&header("Sun, 22 Nov 2026 09:00:00 GMT"), now), Some(Duration::ZERO));
+        assert_eq!(retry_after(&header("soon"), now), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn only_passing_troubles_are_tried_again() {
+        for code in [408, 429, 499, 500, 502, 503, 504, 522] {
+            assert!(retryable_status(StatusCode::from_u16(code).unwrap()), "{code}");
+        }
+        for code in [200, 307, 400, 401, 403, 404, 405, 409, 412, 413, 416, 501, 505] {
+            assert!(!retryable_status(StatusCode::from_u16(code).unwrap()), "{code}");
+        }
+    }
+}

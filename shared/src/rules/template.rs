@@ -1,0 +1,124 @@
+//! A destination with places to fill in.
+
+use crate::{
+    error::{Error, ErrorType},
+    oci::{Digest, Reference, normalize_host},
+};
+
+/// `registry/path:tag` with `{registry}`, `{repository}`, `{name}`, `{tag}`, `{digest}` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    parts: Vec<Part>,
+    /// Whether the text names a tag or a digest; else `:{tag}` is meant.
+    has_target: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Place(Place),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Registry,
+    Repository,
+    Name,
+    Tag,
+    Digest,
+}
+
+impl Template {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find('{') {
+            let close = rest[open..].find('}').ok_or_else(|| format!("`{text}`: a `{{` is not closed"))? + open;
+            if open > 0 {
+                parts.push(Part::Text(rest[..open].to_owned()));
+            }
+            parts.push(Part::Place(match &rest[open + 1..close] {
+                "registry" => Place::Registry,
+                "repository" => Place::Repository,
+                "name" => Place::Name,
+                "tag" => Place::Tag,
+                "digest" => Place::Digest,
+                other => {
+                    return Err(format!(
+                        "`{{{other}}}` is none of {{registry}}, {{repository}}, {{name}}, {{tag}}, {{digest}}"
+                    ));
+                }
+            }));
+            rest = &rest[close + 1..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        let last = text.rsplit('/').next().unwrap_or(text);
+        let template = Self { parts, has_target: last.contains([':', '@']) };
+        template.check(text)?;
+        Ok(template)
+    }
+
+    /// Fills the places with harmless values, to find at start what could never be a reference.
+    fn check(&self, text: &str) -> Result<(), String> {
+        match text.split_once('/') {
+            Some((registry, _)) if registry == "{registry}" || normalize_host(registry).is_some() => {}
+            _ => return Err(format!("`{text}` must begin with a registry host and a `/`")),
+        }
+        let example = Reference::new("registry.example.com", "team/app", Some("v1"), None);
+        let example = example.map_err(|error| error.to_string())?;
+        self.fill(&example, Some(&Digest::of(b""))).map(drop).map_err(|error| error.message)
+    }
+
+    /// Whether it leads every image of `registry` onto itself.
+    pub(super) fn is_identity(&self, registry: Option<&str>) -> bool {
+        // A name and a tag that no template holds by chance.
+        let registry = registry.unwrap_or("any-registry.invalid");
+        let Ok(source) = Reference::new(registry, "any/repository-at-all", Some("any-tag-at-all"), None) else {
+            return false;
+        };
+        self.fill(&source, None).is_ok_and(|destination| destination == source)
+    }
+
+    /// The destination of `source`. Where it has no tag, the destination is the same digest.
+    pub(super) fn fill(&self, source: &Reference, digest: Option<&Digest>) -> Result<Reference, Error> {
+        let digest = source.digest().or(digest);
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(fixed) => text.push_str(fixed),
+                Part::Place(Place::Registry) => text.push_str(source.registry()),
+                Part::Place(Place::Repository) => text.push_str(source.repository()),
+                Part::Place(Place::Name) => {
+                    text.push_str(source.repository().rsplit('/').next().unwrap_or_default());
+                }
+                // An untagged image: what stands here is cut off below.
+                Part::Place(Place::Tag) => text.push_str(source.tag().unwrap_or("untagged")),
+                Part::Place(Place::Digest) => match digest {
+                    Some(digest) if text.ends_with('@') => text.push_str(digest.as_str()),
+                    // A tag can't hold the colon; the referrers tag schema writes it as a dash too.
+                    Some(digest) => text.push_str(&digest.as_str().replace(':', "-")),
+                    None => {
+                        return Err(Error::new(ErrorType::InvalidReference, "{digest} is asked for and not known"));
+                    }
+                },
+            }
+        }
+        let target = match (source.tag(), digest) {
+            (Some(tag), _) if !self.has_target => Some(format!(":{tag}")),
+            (Some(_), _) => None,
+            (None, Some(digest)) => {
+                let name_starts = text.rfind('/').map_or(0, |slash| slash + 1);
+                if let Some(target) = text[name_starts..].find([':', '@']) {
+                    text.truncate(name_starts + target);
+                }
+                Some(format!("@{digest}"))
+            }
+            (None, None) => None,
+        };
+        text.push_str(&target.unwrap_or_default());
+        text.parse()
+            .map_err(|error: crate::oci::ReferenceError| Error::new(ErrorType::InvalidReference, error.to_string()))
+    }
+}

@@ -1,0 +1,155 @@
+use super::*;
+use crate::settings::{Config, Environment, ExistingTag};
+
+const ECR: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
+
+fn rules(json: &str) -> Result<Rules, Error> {
+    let environment = Environment::from(&|_| None);
+    Config::parse(&format!(r#"{{"rules":{json}}}"#), &environment).map(|config| config.rules)
+}
+
+fn pushed(repository: &str, tag: Option<&str>) -> Pushed {
+    Pushed {
+        registry: ECR.to_owned(),
+        repository: repository.to_owned(),
+        tag: tag.map(str::to_owned),
+        digest: Some(Digest::of(b"image")),
+        at: None,
+    }
+}
+
+/// Where a pushed image goes.
+fn destinations(rules: &Rules, repository: &str, tag: &str) -> Vec<String> {
+    match rules.verdict(&pushed(repository, Some(tag))).unwrap() {
+        Verdict::Sync(requests) => requests.iter().map(|request| request.destination.to_string()).collect(),
+        Verdict::Ignore(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn globs_stay_within_a_component_unless_doubled() {
+    let one = rules(r#"[{"source":{"repository":"team/*"},"destinations":["ghcr.io/a/{repository}"]}]"#).unwrap();
+    assert_eq!(destinations(&one, "team/app", "v1"), ["ghcr.io/a/team/app:v1"]);
+    assert!(destinations(&one, "team/sub/app", "v1").is_empty());
+    let deep = rules(r#"[{"source":{"repository":"team/**"},"destinations":["ghcr.io/a/{name}"]}]"#).unwrap();
+    assert_eq!(destinations(&deep, "team/sub/app", "v1"), ["ghcr.io/a/app:v1"]);
+    let choice = rules(r#"[{"source":{"repository":"{a,b}/x"},"destinations":["ghcr.io/m/{repository}"]}]"#).unwrap();
+    assert_eq!(destinations(&choice, "b/x", "v1").len(), 1);
+    assert!(destinations(&choice, "c/x", "v1").is_empty());
+}
+
+#[test]
+fn tags_must_be_included_not_excluded_and_in_range() {
+    let rules = rules(
+        r#"[{"tags":{"include":["v*","[0-9]*"],"exclude":["*-rc*"],"semver":">=1.2, <3"},
+             "destinations":["ghcr.io/acme/{repository}:{tag}"]}]"#,
+    )
+    .unwrap();
+    for (tag, taken) in [
+        ("v1.2.0", true),
+        ("2.9.9", true),
+        ("v1.1.9", false),
+        ("v3.0.0", false),
+        ("v1.4.0-rc1", false),
+        ("latest", false),
+        ("v1", false),
+    ] {
+        assert_eq!(!destinations(&rules, "app", tag).is_empty(), taken, "{tag}");
+    }
+}
+
+#[test]
+fn every_rule_that_matches_applies_and_each_destination_comes_once() {
+    let rules = rules(
+        r#"[{"destinations":["ghcr.io/a/{repository}","quay.io/a/{repository}:stable"]},
+            {"source":{"registry":"111122223333.DKR.ecr.us-east-1.amazonaws.com"},
+             "destinations":["ghcr.io/a/{repository}:{tag}","ghcr.io/b/{repository}"]},
+            {"source":{"registry":"ghcr.io"},"destinations":["ghcr.io/c/{repository}"]}]"#,
+    )
+    .unwrap();
+    assert_eq!(destinations(&rules, "app", "v1"), ["ghcr.io/a/app:v1", "quay.io/a/app:stable", "ghcr.io/b/app:v1"]);
+}
+
+#[test]
+fn untagged_pushes_are_skipped_or_go_by_digest() {
+    let untagged = pushed("app", None);
+    let skip = rules(r#"[{"destinations":["ghcr.io/a/{repository}"]}]"#).unwrap();
+    assert!(matches!(skip.verdict(&untagged).unwrap(), Verdict::Ignore(reason) if reason.contains("no tag")));
+    let keep = rules(r#"[{"untagged":"by-digest","destinations":["ghcr.io/a/{repository}:{tag}"]}]"#).unwrap();
+    let Verdict::Sync(requests) = keep.verdict(&untagged).unwrap() else { panic!("ignored") };
+    let digest = Digest::of(b"image");
+    assert_eq!(requests[0].destination.to_string(), format!("ghcr.io/a/app@{digest}"));
+    assert_eq!(requests[0].source.to_string(), format!("{ECR}/app@{digest}"));
+}
+
+#[test]
+fn a_digest_in_a_template_pins_the_source() {
+    let rules =
+        rules(r#"[{"destinations":["ghcr.io/a/{repository}@{digest}","ghcr.io/b/{repository}:{tag}-{digest}"]}]"#)
+            .unwrap();
+    let Verdict::Sync(requests) = rules.verdict(&pushed("app", Some("v1"))).unwrap() else { panic!("ignored") };
+    let digest = Digest::of(b"image");
+    assert_eq!(requests[0].source.to_string(), format!("{ECR}/app@{digest}"));
+    assert_eq!(requests[1].destination.tag().unwrap(), format!("v1-{}", digest.as_str().replace(':', "-")));
+}
+
+#[test]
+fn options_of_the_rule_go_with_the_request() {
+    let rules = rules(r#"[{"existing_tag":"keep","destinations":["ghcr.io/a/{repository}"]}]"#).unwrap();
+    let Verdict::Sync(requests) = rules.verdict(&pushed("app", Some("v1"))).unwrap() else { panic!("ignored") };
+    assert_eq!(requests[0].options.existing_tag, ExistingTag::Keep);
+    assert_eq!(requests[0].expected, Some(Digest::of(b"image")));
+}
+
+#[test]
+fn a_rule_onto_its_own_source_is_refused_at_start() {
+    for (source, destination) in [
+        (ECR, format!("{ECR}/{{repository}}")),
+        (ECR, format!("{ECR}/{{repository}}:{{tag}}")),
+        (ECR, "{registry}/{repository}".to_owned()),
+    ] {
+        let json = format!(r#"[{{"source":{{"registry":"{source}"}},"destinations":["{destination}"]}}]"#);
+        let error = rules(&json).unwrap_err();
+        assert_eq!(error.error_type, ErrorType::InvalidConfig);
+        assert!(error.message.contains("rules[0].destinations[0]") && error.message.contains("own source"), "{error}");
+    }
+}
+
+#[test]
+fn an_image_led_onto_itself_is_refused_when_it_comes() {
+    let rules = rules(&format!(
+        r#"[{{"name":"loop","source":{{"repository":"team/app"}},"destinations":["{ECR}/team/app"]}}]"#
+    ))
+    .unwrap();
+    let error = rules.verdict(&pushed("team/app", Some("v1"))).unwrap_err();
+    assert!(error.message.contains("`loop`") && error.message.contains("onto itself"), "{error}");
+}
+
+#[test]
+fn a_circle_of_rules_is_fine_and_an_endless_chain_is_not() {
+    let other = "444455556666.dkr.ecr.eu-west-1.amazonaws.com";
+    let circle = rules(&format!(
+        r#"[{{"source":{{"registry":"{ECR}"}},"destinations":["{other}/{{repository}}"]}},
+            {{"source":{{"registry":"{other}"}},"destinations":["{ECR}/{{repository}}"]}}]"#
+    ))
+    .unwrap();
+    assert_eq!(destinations(&circle, "app", "v1"), [format!("{other}/app:v1")]);
+    for template in [format!("{ECR}/mirror/{{repository}}"), format!("{ECR}/{{repository}}:{{tag}}-copy")] {
+        let endless = rules(&format!(r#"[{{"name":"more","destinations":["{template}"]}}]"#)).unwrap();
+        let error = endless.verdict(&pushed("app", Some("v1"))).unwrap_err();
+        assert_eq!(error.error_type, ErrorType::InvalidConfig);
+        assert!(error.message.contains("`more` feeds itself"), "{error}");
+    }
+    // Registries that raise no event end every chain.
+    let elsewhere = rules(r#"[{"destinations":["ghcr.io/mirror/{repository}"]}]"#).unwrap();
+    assert_eq!(destinations(&elsewhere, "app", "v1").len(), 1);
+}
+
+#[test]
+fn what_gives_no_reference_says_which_rule() {
+    let rules = rules(r#"[{"name":"long","destinations":["ghcr.io/{repository}/{repository}:{tag}-{tag}"]}]"#).unwrap();
+    let tag = "t".repeat(100);
+    let error = rules.verdict(&pushed("app", Some(&tag))).unwrap_err();
+    assert_eq!(error.error_type, ErrorType::InvalidReference);
+    assert!(error.message.contains("`long`"), "{error}");
+}

@@ -1,0 +1,214 @@
+//! From the document as written to the configuration as used; every mistake is collected with its JSON path.
+
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+
+use url::Url;
+
+use super::{
+    Config, CredentialSource, Document, Environment, LimitSettings, Limits, RegistryConfig, RegistrySettings, Role,
+};
+use crate::{
+    oci::normalize_host,
+    provider::{EcrHost, Provider},
+    rules::Rules,
+    transport::check_pem,
+};
+
+/// Fills in and checks all of a document.
+pub(super) fn document(document: Document, environment: &Environment) -> Result<Config, Vec<String>> {
+    let mut mistakes = Vec::new();
+    let limits = limits(&document.limits, environment.memory_mib, &mut mistakes);
+    let mut registries = BTreeMap::new();
+    for (name, settings) in document.registries {
+        let path = format!("registries.{name}");
+        let Some(host) = normalize_host(&name) else {
+            mistakes.push(format!("{path}: is no registry host; expected a name such as ghcr.io or 127.0.0.1:5000"));
+            continue;
+        };
+        let registry = registry(&host, settings, environment, &path, &mut mistakes);
+        if registries.insert(host, registry).is_some() {
+            mistakes.push(format!("{path}: names a registry that another key names too"));
+        }
+    }
+    let rules = Rules::compile(document.rules, &mut mistakes);
+    if mistakes.is_empty() { Ok(Config::assembled(rules, limits, registries)) } else { Err(mistakes) }
+}
+
+fn registry(
+    host: &str,
+    settings: RegistrySettings,
+    environment: &Environment,
+    path: &str,
+    mistakes: &mut Vec<String>,
+) -> RegistryConfig {
+    let mut known = RegistryConfig::from_host(host);
+    known.provider = settings.provider.unwrap_or(known.provider);
+    let endpoint = settings.endpoint.unwrap_or_else(|| match (settings.plain_http, known.provider) {
+        (true, _) => format!("http://{host}"),
+        (false, provider) => provider.default_endpoint(host),
+    });
+    match checked_endpoint(&endpoint, settings.plain_http) {
+        Ok(url) => known.endpoint = url,
+        Err(reason) => mistakes.push(format!("{path}.endpoint: {reason}")),
+    }
+    if let Some(text) = settings.ca_certificate {
+        match certificate(&text, environment) {
+            Ok(pem) => known.ca_certificate = Some(pem.into()),
+            Err(reason) => mistakes.push(format!("{path}.ca_certificate: {reason}")),
+        }
+    }
+    known.credentials = settings.credentials.and_then(|text| {
+        credential_source(&text).inspect_err(|reason| mistakes.push(format!("{path}.credentials: {reason}"))).ok()
+    });
+    known.ecr = ecr_home(known.provider, known.ecr, settings.account, settings.region)
+        .inspect_err(|reason| mistakes.push(format!("{path}: {reason}")))
+        .unwrap_or_default();
+    if settings.role_arn.is_none() && settings.external_id.is_some() {
+        mistakes.push(format!("{path}.external_id: goes with role_arn, which is missing"));
+    }
+    if let Some(arn) = settings.role_arn {
+        if !arn.starts_with("arn:") || !arn.contains(":role/") {
+            mistakes.push(format!("{path}.role_arn: expected arn:PARTITION:iam::ACCOUNT:role/NAME"));
+        }
+        known.role = Some(Role { arn, external_id: settings.external_id });
+    }
+    let ecr_only = [("role_arn", known.role.is_some()), ("create_repository", settings.create_repository.is_some())];
+    for (key, given) in ecr_only {
+        if given && !matches!(known.provider, Provider::Ecr | Provider::EcrPublic) {
+            mistakes.push(format!("{path}.{key}: only ECR registries have it; set `provider` if this is one"));
+        }
+    }
+    known.create_repository = settings.create_repository;
+    for (position, redirect) in settings.redirects.iter().enumerate() {
+        let port = redirect.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none() {
+            mistakes.push(format!("{path}.redirects[{position}]: expected HOST:PORT"));
+        }
+    }
+    known.redirects = settings.redirects;
+    known.streams = within(settings.streams, known.streams, 1..=256, &format!("{path}.streams"), mistakes);
+    known
+}
+
+fn checked_endpoint(text: &str, plain_http: bool) -> Result<Url, String> {
+    let url =
+        Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error}); expected https://HOST[:PORT]"))?;
+    match url.scheme() {
+        "https" if plain_http => {
+            return Err("is https, but plain_http is true; drop one of the two".to_owned());
+        }
+        "https" => {}
+        "http" if plain_http => {}
+        "http" => {
+            return Err("plain HTTP is refused; use https, or set plain_http to true to send everything, credentials \
+                 included, unencrypted"
+                .to_owned());
+        }
+        scheme => return Err(format!("expected https://, not {scheme}://")),
+    }
+    let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.path() == "/";
+    if !bare || url.host().is_none() {
+        return Err("expected scheme, host and port alone: credentials and paths have no place in it".to_owned());
+    }
+    Ok(url)
+}
+
+fn certificate(text: &str, environment: &Environment) -> Result<String, String> {
+    let pem = match text.strip_prefix("file:") {
+        Some(file) => {
+            let path = environment.path(file);
+            std::fs::read_to_string(&path).map_err(|error| format!("{} can't be read: {error}", path.display()))?
+        }
+        None => text.to_owned(),
+    };
+    check_pem(&pem)?;
+    Ok(pem)
+}
+
+fn credential_source(text: &str) -> Result<CredentialSource, String> {
+    match text.split_once(':') {
+        Some(("secretsmanager", id)) if !id.is_empty() => Ok(CredentialSource::SecretsManager(id.to_owned())),
+        Some(("env", name)) if !name.is_empty() => Ok(CredentialSource::Environment(name.to_owned())),
+        // The text is not repeated: it may be a password that was put in the wrong place.
+        _ => Err("expected secretsmanager:ARN-OR-NAME or env:NAME, never the secret itself".to_owned()),
+    }
+}
+
+/// The account and region of an ECR registry: from its host, or configured where the host doesn't tell.
+fn ecr_home(
+    provider: Provider,
+    told: Option<EcrHost>,
+    account: Option<String>,
+    region: Option<String>,
+) -> Result<Option<EcrHost>, String> {
+    if provider != Provider::Ecr {
+        return Ok(None);
+    }
+    let (told_account, told_region) = told.map(|host| (host.account, host.region)).unzip();
+    let account = account.or(told_account).ok_or("account: ECR on a host that doesn't tell it needs `account`")?;
+    let region = region.or(told_region).ok_or("region: ECR on a host that doesn't tell it needs `region`")?;
+    if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("account: expected 12 digits".to_owned());
+    }
+    Ok(Some(EcrHost { account, region }))
+}
+
+fn limits(settings: &LimitSettings, memory_mib: u64, mistakes: &mut Vec<String>) -> Limits {
+    let millis = Duration::from_millis;
+    Limits {
+        blob_concurrency: within(settings.blob_concurrency, 8, 1..=64, "limits.blob_concurrency", mistakes),
+        buffer_bytes: within(
+            settings.buffer_bytes,
+            buffer_bytes(memory_mib),
+            1 << 20..=8 << 30,
+            "limits.buffer_bytes",
+            mistakes,
+        ),
+        manifest_commit_wait: millis(within(
+            settings.manifest_commit_wait_ms,
+            30_000,
+            0..=600_000,
+            "limits.manifest_commit_wait_ms",
+            mistakes,
+        )),
+        deadline_margin: millis(within(
+            settings.deadline_margin_ms,
+            5_000,
+            0..=300_000,
+            "limits.deadline_margin_ms",
+            mistakes,
+        )),
+        request_timeout: millis(within(
+            settings.request_timeout_ms,
+            30_000,
+            100..=900_000,
+            "limits.request_timeout_ms",
+            mistakes,
+        )),
+        max_attempts: within(settings.max_attempts, 5, 1..=20, "limits.max_attempts", mistakes),
+    }
+}
+
+/// What copies may hold, in bytes: half of what is left when the runtime, the clients and the manifests have their
+/// part (64 MiB, measured generously), and never under 16 MiB.
+fn buffer_bytes(memory_mib: u64) -> u64 {
+    (memory_mib.saturating_sub(64) / 2).clamp(16, 512) * 1024 * 1024
+}
+
+/// A value inside its range, or the default; absurd values are refused, never clamped.
+fn within<T: PartialOrd + Copy + std::fmt::Display>(
+    value: Option<T>,
+    default: T,
+    range: RangeInclusive<T>,
+    path: &str,
+    mistakes: &mut Vec<String>,
+) -> T {
+    match value {
+        Some(value) if range.contains(&value) => value,
+        Some(value) => {
+            mistakes.push(format!("{path}: {value} is out of range; expected {} to {}", range.start(), range.end()));
+            default
+        }
+        None => default,
+    }
+}

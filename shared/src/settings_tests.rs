@@ -1,0 +1,150 @@
+use super::*;
+
+fn environment(memory: &'static str) -> Environment {
+    Environment::from(&|name| (name == "AWS_LAMBDA_FUNCTION_MEMORY_SIZE").then(|| memory.to_owned()))
+}
+
+fn parse(text: &str) -> Result<Config, Error> {
+    Config::parse(text, &environment("1769"))
+}
+
+/// The message of a configuration that can't be used.
+fn mistakes(text: &str) -> String {
+    let error = parse(text).unwrap_err();
+    assert_eq!(error.error_type, ErrorType::InvalidConfig);
+    error.message
+}
+
+#[test]
+fn unknown_keys_are_named_with_their_path() {
+    for (text, path, key) in [
+        (r#"{"rule":[]}"#, "rule", "rule"),
+        (r#"{"rules":[{"destinations":["ghcr.io/a/b"],"tag":1}]}"#, "rules[0]", "tag"),
+        (r#"{"registries":{"ghcr.io":{"credential":"x"}}}"#, "registries.ghcr.io", "credential"),
+        (r#"{"limits":{"buffers":1}}"#, "limits", "buffers"),
+    ] {
+        let message = mistakes(text);
+        assert!(message.contains(path) && message.contains(key) && message.contains("expected"), "{message}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_said_at_once() {
+    let message = mistakes(
+        r#"{"rules":[{"source":{"repository":"team/["},"tags":{"include":["{a"],"semver":"newest"},
+                      "destinations":["alpine","ghcr.io/a/{nobody}"]},
+                     {"destinations":[]}],
+            "registries":{"ghcr.io":{"credentials":"hunter2","streams":0},
+                          "local:5000":{"endpoint":"http://127.0.0.1:5000"},
+                          "x.test":{"role_arn":"me","redirects":["host"]},
+                          "ecr.test":{"provider":"ecr"}},
+            "limits":{"blob_concurrency":0,"max_attempts":1000}}"#,
+    );
+    for path in [
+        "rules[0].source.repository",
+        "rules[0].tags.include[0]",
+        "rules[0].tags.semver",
+        "rules[0].destinations[0]",
+        "rules[0].destinations[1]",
+        "rules[1].destinations",
+        "registries.ghcr.io.credentials",
+        "registries.ghcr.io.streams",
+        "registries.local:5000.endpoint",
+        "registries.x.test.role_arn",
+        "registries.x.test.redirects[0]",
+        "registries.ecr.test: account",
+        "limits.blob_concurrency",
+        "limits.max_attempts",
+    ] {
+        assert!(message.contains(path), "{path} is missing in: {message}");
+    }
+    assert!(!message.contains("hunter2"), "a secret in the wrong place must not be repeated");
+}
+
+#[test]
+fn plain_http_has_to_be_asked_for() {
+    assert!(mistakes(r#"{"registries":{"a.test":{"endpoint":"http://a.test"}}}"#).contains("plain HTTP is refused"));
+    let config = parse(r#"{"registries":{"a.test":{"plain_http":true}}}"#).unwrap();
+    assert_eq!(config.registry("a.test").endpoint.as_str(), "http://a.test/");
+    assert!(mistakes(r#"{"registries":{"a.test":{"endpoint":"https://a.test","plain_http":true}}}"#).contains("drop"));
+}
+
+#[test]
+fn a_registry_is_known_by_its_host_alone_or_by_what_is_configured() {
+    let config = parse(
+        r#"{"registries":{"Registry.Example.test:5000":{"provider":"ecr","account":"111122223333","region":"eu-west-1"},
+                          "444455556666.dkr.ecr.us-east-1.amazonaws.com":{"provider":"generic"}}}"#,
+    )
+    .unwrap();
+    let odd = config.registry("registry.example.test:5000");
+    assert_eq!((odd.provider, odd.ecr.unwrap().region), (Provider::Ecr, "eu-west-1".to_owned()));
+    let plain = config.registry("444455556666.dkr.ecr.us-east-1.amazonaws.com");
+    assert!(!plain.speaks_ecr() && plain.ecr.is_none(), "any other provider switches ECR's API off");
+    let hub = config.registry("docker.io");
+    assert_eq!((hub.provider, hub.endpoint.as_str()), (Provider::DockerHub, "https://registry-1.docker.io/"));
+    assert_eq!(hub.streams, 64);
+}
+
+#[test]
+fn the_byte_budget_follows_the_functions_memory() {
+    let bytes = |memory| Config::parse("{}", &environment(memory)).unwrap().limits.buffer_bytes;
+    assert_eq!([bytes("128"), bytes("512"), bytes("10240")].map(|bytes| bytes >> 20), [32, 224, 512]);
+    let config = parse(r#"{"limits":{"buffer_bytes":2097152}}"#).unwrap();
+    assert_eq!(config.limits.buffer_bytes, 2 << 20);
+}
+
+#[test]
+fn where_the_configuration_is_has_three_forms() {
+    let source = |text: &'static str| {
+        Environment::from(&move |name| match name {
+            "TRANSSHIP_CONFIG" => Some(text.to_owned()),
+            "LAMBDA_TASK_ROOT" => Some("/var/task".to_owned()),
+            _ => None,
+        })
+        .config_source()
+    };
+    assert_eq!(source(" {}").unwrap(), ConfigSource::Inline("{}".to_owned()));
+    assert_eq!(source("file:config.json").unwrap(), ConfigSource::File("/var/task/config.json".into()));
+    assert_eq!(source("ssm:/transship/config").unwrap(), ConfigSource::Parameter("/transship/config".to_owned()));
+    assert!(source("config.json").unwrap_err().message.contains("file:PATH"));
+    assert!(Environment::from(&|_| None).config_source().unwrap_err().message.contains("not set"));
+}
+
+#[test]
+fn the_contracts_example_is_understood_but_for_platforms() {
+    let text = r#"{
+      "rules": [{
+        "name": "releases to GitHub and to the EU account",
+        "source": { "registry": "111122223333.dkr.ecr.us-east-1.amazonaws.com", "repository": "team/**" },
+        "tags": { "include": ["v*"], "exclude": ["*-rc*"], "semver": ">=1.2, <3" },
+        "destinations": ["ghcr.io/acme/{repository}:{tag}",
+          "222233334444.dkr.ecr.eu-west-1.amazonaws.com/mirror/{repository}:{tag}"],
+        "referrers": true, "untagged": "skip", "existing_tag": "overwrite"
+      }],
+      "registries": {
+        "ghcr.io": { "credentials": "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:ghcr" },
+        "222233334444.dkr.ecr.eu-west-1.amazonaws.com": {
+          "role_arn": "arn:aws:iam::222233334444:role/transship-push",
+          "create_repository": { "tag_mutability": "IMMUTABLE", "scan_on_push": true,
+            "encryption": { "type": "KMS", "kms_key": "alias/ecr" }, "tags": { "team": "platform" } }
+        }
+      },
+      "limits": {}
+    }"#;
+    let config = parse(text).unwrap();
+    let registry = config.registry("222233334444.dkr.ecr.eu-west-1.amazonaws.com");
+    assert_eq!(registry.create_repository.unwrap().tag_mutability, Some(TagMutability::Immutable));
+    let with_platforms = text.replace(r#""untagged""#, r#""platforms": ["linux/amd64"], "untagged""#);
+    assert!(mistakes(&with_platforms).contains("rules[0].platforms: not supported"));
+}
+
+#[test]
+fn the_schema_in_the_docs_is_the_types() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.schema.json");
+    let schema = Document::schema().unwrap() + "\n";
+    if std::env::var_os("TRANSSHIP_UPDATE_SCHEMA").is_some() {
+        std::fs::write(path, &schema).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == schema, "docs/config.schema.json is not current: run `make schema`");
+}

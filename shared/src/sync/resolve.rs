@@ -1,0 +1,173 @@
+//! From a reference to every manifest that has to be put, each once, children before what lists them.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    error::{Error, ErrorType},
+    oci::{Child, Digest, Manifest, Reference},
+    registry::{ManifestHead, Repository},
+};
+
+/// Indexes inside indexes. Buildx makes one level, multi-arch artifacts two; nobody is known to make more than three.
+const MAX_DEPTH: usize = 8;
+
+/// Manifests of one image. Chosen: ten times the largest official index with its attestations.
+const MAX_MANIFESTS: usize = 1000;
+
+/// Bytes of all manifests of one image, which are held until they are put: a quarter of the smallest function.
+const MAX_TREE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Manifests that are asked for at once.
+const AT_ONCE: usize = 8;
+
+/// What a source reference points to now, seen from the destination.
+pub(super) enum Root {
+    /// What the destination has already.
+    Same(Digest),
+    /// Something else.
+    Manifest(Manifest),
+}
+
+/// An image's manifests.
+#[derive(Debug)]
+pub(super) struct ManifestTree {
+    /// Those to put, children before what lists them; the root is the last.
+    pub(super) manifests: Vec<Manifest>,
+    /// How many the destination has already; they and all below them are left out of `manifests`.
+    pub(super) present: usize,
+    /// Whether the destination has the root's whole content, so that only a tag is to be set.
+    pub(super) only_tag: bool,
+}
+
+impl ManifestTree {
+    pub(super) fn root(&self) -> Option<&Manifest> {
+        self.manifests.last()
+    }
+}
+
+/// Finds out what the source reference points to now.
+///
+/// The destination was asked first: where it has nothing under the name, the source's manifest is needed anyway and a
+/// `HEAD` would be a request too many; where it has something, a `HEAD` may be all that it takes.
+pub(super) async fn root(
+    source: &Repository,
+    reference: &Reference,
+    there: Option<&ManifestHead>,
+) -> Result<Root, Error> {
+    let target = reference.target();
+    let known_there = there.and_then(|head| head.digest.as_ref());
+    let now = match (reference.digest(), known_there) {
+        (Some(digest), _) => Some(digest.clone()),
+        (None, Some(_)) => {
+            let head = source.head_manifest(target).await?;
+            let head = head.ok_or_else(|| {
+                Error::new(ErrorType::SourceNotFound, format!("{reference} is not at the source (any more)"))
+            })?;
+            head.digest
+        }
+        (None, None) => None,
+    };
+    match (&now, known_there) {
+        (Some(now), Some(there)) if now == there => Ok(Root::Same(now.clone())),
+        // By digest, so that what was compared is what is copied.
+        (Some(now), _) => Ok(Root::Manifest(source.manifest(now.as_str(), Some(now)).await?)),
+        (None, _) => Ok(Root::Manifest(source.manifest(target, None).await?)),
+    }
+}
+
+/// Reads the whole image below `root`. A manifest that the destination has is not read, nor what is below it: no
+/// registry takes an index before its children, nor an image before its blobs.
+pub(super) async fn tree(source: &Repository, destination: &Repository, root: Manifest) -> Result<ManifestTree, Error> {
+    // At ECR one batch call tells of all blobs of a single image; elsewhere one question for the manifest may spare
+    // one for each blob, and an index's children besides.
+    let worth_asking = root.is_index || !destination.client().provider().tells_of_many_blobs_at_once();
+    if worth_asking && destination.head_manifest(root.digest.as_str()).await?.is_some() {
+        return Ok(ManifestTree { manifests: vec![root], present: 0, only_tag: true });
+    }
+    let mut seen = HashSet::from([root.digest.clone()]);
+    let mut bytes = root.bytes.len();
+    let mut present = 0;
+    let mut levels = vec![vec![root]];
+    loop {
+        let children: Vec<Child> = levels
+            .last()
+            .into_iter()
+            .flatten()
+            .flat_map(|manifest| &manifest.children)
+            .filter(|child| seen.insert(child.digest.clone()))
+            .cloned()
+            .collect();
+        if children.is_empty() {
+            break;
+        }
+        if levels.len() == MAX_DEPTH {
+            return Err(too_much(&levels, &format!("its indexes are nested over {MAX_DEPTH} deep")));
+        }
+        if seen.len() > MAX_MANIFESTS {
+            return Err(too_much(&levels, &format!("it has over {MAX_MANIFESTS} manifests")));
+        }
+        let declared: u64 = children.iter().map(|child| child.size).fold(0, u64::saturating_add);
+        if declared.saturating_add(bytes as u64) > MAX_TREE_BYTES as u64 {
+            return Err(too_much(&levels, &format!("its manifests are over {MAX_TREE_BYTES} bytes together")));
+        }
+        let found: Vec<Option<Manifest>> = stream::iter(children)
+            .map(|child| self::child(source, destination, child))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        present += found.iter().filter(|child| child.is_none()).count();
+        let level: Vec<Manifest> = found.into_iter().flatten().collect();
+        bytes += level.iter().map(|manifest| manifest.bytes.len()).sum::<usize>();
+        levels.push(level);
+    }
+    // A manifest that two levels list stands at the higher one; put order must still be children first.
+    let manifests = children_first(levels.into_iter().flatten().collect());
+    Ok(ManifestTree { manifests, present, only_tag: false })
+}
+
+/// Reads one child, unless the destination has it (`None`).
+async fn child(source: &Repository, destination: &Repository, child: Child) -> Result<Option<Manifest>, Error> {
+    if destination.head_manifest(child.digest.as_str()).await?.is_some() {
+        return Ok(None);
+    }
+    let manifest = source.manifest(child.digest.as_str(), Some(&child.digest)).await?;
+    if manifest.bytes.len() as u64 != child.size {
+        return Err(Error::new(
+            ErrorType::DigestMismatch,
+            format!(
+                "{source}: manifest {} has {} bytes, the index that lists it says {}",
+                child.digest,
+                manifest.bytes.len(),
+                child.size
+            ),
+        ));
+    }
+    Ok(Some(manifest))
+}
+
+/// Orders manifests so that each stands after all that it lists. The first one is the root, and ends last.
+fn children_first(manifests: Vec<Manifest>) -> Vec<Manifest> {
+    let mut ordered = Vec::with_capacity(manifests.len());
+    let mut left = manifests;
+    while !left.is_empty() {
+        let waiting: HashSet<Digest> = left.iter().map(|manifest| manifest.digest.clone()).collect();
+        let (ready, blocked): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|manifest| !manifest.children.iter().any(|child| waiting.contains(&child.digest)));
+        if ready.is_empty() {
+            // A circle of digests; no bytes can make one, and every manifest here was verified.
+            ordered.extend(blocked);
+            break;
+        }
+        ordered.extend(ready);
+        left = blocked;
+    }
+    ordered
+}
+
+fn too_much(levels: &[Vec<Manifest>], reason: &str) -> Error {
+    let root = levels.first().and_then(|level| level.first()).map(|root| root.digest.to_string()).unwrap_or_default();
+    Error::new(ErrorType::ManifestInvalid, format!("image {root} is not copied: {reason}"))
+}

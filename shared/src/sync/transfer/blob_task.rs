@@ -1,0 +1,163 @@
+//! One blob: mounted if that is granted, else sent; tried again after a passing trouble, from a new session.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use tokio::sync::watch;
+
+use super::pipe::{Broken, VerifiedBody, Watch};
+use crate::{
+    error::{Error, ErrorType},
+    limits::{ByteBudget, CommitGate, StreamCap},
+    oci::Blob,
+    registry::{Repository, Session, Started},
+    retry::RetryPolicy,
+    settings::Limits,
+    sync::report::Tally,
+    transport::StreamBody,
+};
+
+/// All that moving one blob needs.
+pub(super) struct BlobTask<'s> {
+    pub(super) blob: &'s Blob,
+    pub(super) mount_from: Option<&'s str>,
+    pub(super) source: &'s Repository,
+    pub(super) destination: &'s Repository,
+    pub(super) gate: &'s CommitGate,
+    pub(super) budget: &'s ByteBudget,
+    pub(super) limits: Limits,
+    pub(super) tally: &'s Tally,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// How the blob came to be at the destination.
+enum Arrived {
+    Sent,
+    Mounted,
+    /// A try that looked broken had been taken after all.
+    Present,
+}
+
+impl BlobTask<'_> {
+    /// Moves the blob and counts it.
+    pub(super) async fn run(self) -> Result<(), Error> {
+        match self.attempts().await? {
+            Arrived::Sent => self.tally.blob_transferred(self.blob.size),
+            Arrived::Mounted => self.tally.blob_mounted(self.blob.size),
+            Arrived::Present => self.tally.blob_present(self.blob.size),
+        }
+        // Where the gate asks the registry itself, a 201 is not its last word.
+        if !self.gate.asks() {
+            self.gate.note_good(self.blob.digest.clone());
+        }
+        Ok(())
+    }
+
+    /// The one owner of tries for whole uploads; what can be sent again as it is was tried again below already.
+    async fn attempts(&self) -> Result<Arrived, Error> {
+        let policy = RetryPolicy { max_attempts: self.limits.max_attempts };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.once(attempt).await {
+                Ok(arrived) => return Ok(arrived),
+                Err(error) => error,
+            };
+            // What asked to slow down was obeyed below, until its tries were used up.
+            let passing = matches!(error.error_type, ErrorType::Unavailable | ErrorType::Timeout);
+            let wait = if passing { policy.backoff(attempt, None, fastrand::f64()) } else { None };
+            let Some(wait) = wait else { return Err(error) };
+            if self.destination.run().deadline.sleep(wait).await.is_err() {
+                return Err(error);
+            }
+            tracing::debug!(blob = %self.blob.digest, retry.attempt = attempt, retry.reason = %error, "sending the blob again");
+            self.destination.run().meter.retry();
+        }
+    }
+
+    async fn once(&self, attempt: u32) -> Result<Arrived, Error> {
+        // A broken upload may have been taken: its answer is what was lost.
+        if attempt > 1 && self.destination.has_blob(&self.blob.digest).await? {
+            return Ok(Arrived::Present);
+        }
+        // The order of admission: streams, then bytes.
+        let deadline = self.destination.run().deadline;
+        let admission = async {
+            let streams = StreamCap::pair(self.source.client().streams(), self.destination.client().streams()).await;
+            let bytes = self.budget.reserve(self.destination.upload_window(self.blob)).await;
+            (streams, bytes)
+        };
+        let _admitted = deadline.bound(admission).await.map_err(|_| {
+            Error::new(
+                ErrorType::DeadlineExceeded,
+                format!("blob {} waited for its turn until the invocation's time ran out", self.blob.digest),
+            )
+        })?;
+        if self.mount_from.is_none() {
+            // Both ends at once: it saves the slower one's round trip.
+            let (opened, started) =
+                tokio::join!(self.source.open_blob(self.blob), self.destination.start_upload(&self.blob.digest, None));
+            return match (opened, started) {
+                (Ok(opened), Ok(Started::Session(session))) => self.send(session, opened.response.into_body()).await,
+                (Err(error), Ok(Started::Session(session))) => {
+                    self.destination.cancel_upload(session).await;
+                    Err(error)
+                }
+                (_, Ok(Started::Mounted)) => Ok(Arrived::Mounted),
+                (_, Err(error)) => Err(error),
+            };
+        }
+        match self.destination.start_upload(&self.blob.digest, self.mount_from).await? {
+            Started::Mounted => Ok(Arrived::Mounted),
+            Started::Session(session) => match self.source.open_blob(self.blob).await {
+                Ok(opened) => self.send(session, opened.response.into_body()).await,
+                Err(error) => {
+                    self.destination.cancel_upload(session).await;
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    async fn send(
+        &self,
+        session: Session,
+        source: http_body_util::combinators::BoxBody<bytes::Bytes, Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Result<Arrived, Error> {
+        let (body, watch) = VerifiedBody::new(source, self.blob, self.tally.read_counter());
+        let body = StreamBody { body: body.boxed(), progress: watch.progress.clone() };
+        let mut stopped = self.stopped.clone();
+        let sent = tokio::select! {
+            sent = self.destination.upload(&session, self.blob, body) => sent,
+            _ = stopped.wait_for(|stop| *stop) => Err(Error::new(
+                ErrorType::Unavailable,
+                format!("blob {}: given up, as another one failed for good", self.blob.digest),
+            )),
+        };
+        match sent {
+            Ok(()) => Ok(Arrived::Sent),
+            Err(error) => {
+                // A destination that hangs would hang on this too.
+                let polite = self.destination.cancel_upload(session);
+                let _ = tokio::time::timeout(Duration::from_secs(5), polite).await;
+                Err(self.cause(error, &watch))
+            }
+        }
+    }
+
+    /// What really broke: a body that fails looks like a broken request from the other end.
+    fn cause(&self, error: Error, watch: &Watch) -> Error {
+        let at_source = |error_type, reason: &str| {
+            Error::new(error_type, format!("reading blob {} at {}: {reason}", self.blob.digest, self.source))
+        };
+        match watch.broken() {
+            Some(Broken::Mismatch(reason)) => at_source(ErrorType::DigestMismatch, &reason),
+            Some(Broken::Source(reason)) => at_source(ErrorType::Unavailable, &reason),
+            None if error.error_type == ErrorType::Timeout && watch.starved() => at_source(
+                ErrorType::Timeout,
+                &format!("nothing came for {} ms", self.limits.request_timeout.as_millis()),
+            ),
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The body between the two connections: it hashes and counts what passes, and lets the end through only when digest
+//! and size are right.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::BoxBody;
+
+use crate::{
+    oci::{Blob, Digest, Hasher},
+    transport::Progress,
+};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a body ended before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The source broke off or failed; another try may do better.
+    Source(String),
+    /// The bytes are not those that were promised; they will not be others next time.
+    Mismatch(String),
+}
+
+/// What a copy's owner can see of its body while the HTTP client has it.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    pub(super) progress: Arc<Progress>,
+    /// Whether the last poll found the source with nothing to give.
+    starved: AtomicBool,
+    broken: Mutex<Option<Broken>>,
+}
+
+impl Watch {
+    pub(super) fn starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// A blob on its way. One frame is held back: the last one leaves when the source has ended and the sum is right, so
+/// that a destination never has all bytes of a blob that is not whole.
+pub(super) struct VerifiedBody {
+    source: BoxBody<Bytes, Failure>,
+    hasher: Option<Hasher>,
+    promised: Digest,
+    size: u64,
+    /// Bytes taken from the source.
+    taken: u64,
+    /// Bytes given on.
+    given: u64,
+    held: Option<Bytes>,
+    watch: Arc<Watch>,
+    /// Counts what was read, over all tries.
+    read: Arc<AtomicU64>,
+}
+
+impl VerifiedBody {
+    pub(super) fn new(source: BoxBody<Bytes, Failure>, blob: &Blob, read: Arc<AtomicU64>) -> (Self, Arc<Watch>) {
+        let watch = Arc::new(Watch::default());
+        let body = Self {
+            source,
+            hasher: Some(blob.digest.hasher()),
+            promised: blob.digest.clone(),
+            size: blob.size,
+            taken: 0,
+            given: 0,
+            held: None,
+            watch: Arc::clone(&watch),
+            read,
+        };
+        (body, watch)
+    }
+
+    fn fail(&mut self, broken: Broken) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let text = match &broken {
+            Broken::Source(text) | Broken::Mismatch(text) => text.clone(),
+        };
+        *self.watch.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(broken);
+        self.held = None;
+        self.hasher = None;
+        Poll::Ready(Some(Err(text.into())))
+    }
+
+    fn give(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        self.given += bytes.len() as u64;
+        self.watch.progress.add(bytes.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    /// The source has ended: the last frame may leave if the sum is right.
+    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let Some(hasher) = self.hasher.take() else { return Poll::Ready(None) };
+        if self.taken < self.size {
+            // A connection that breaks is an error of its own: this end was the source's word that there is no more.
+            let reason = format!("the source has {} of the {} bytes that the manifest says", self.taken, self.size);
+            return self.fail(Broken::Mismatch(reason));
+        }
+        let digest = hasher.finish();
+        if digest != self.promised {
+            return self.fail(Broken::Mismatch(format!("the source's {} bytes have the digest {digest}", self.taken)));
+        }
+        match self.held.take() {
+            Some(last) => self.give(last),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Body for VerifiedBody {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        if this.hasher.is_none() {
+            return Poll::Ready(None);
+        }
+        loop {
+            let polled = Pin::new(&mut this.source).poll_frame(context);
+            this.watch.starved.store(polled.is_pending(), Ordering::Relaxed);
+            let bytes = match ready!(polled) {
+                None => return this.end(),
+                Some(Err(error)) => return this.fail(Broken::Source(crate::error::chain(error.as_ref()))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) if !bytes.is_empty() => bytes,
+                    Ok(_) | Err(_) => continue, // nothing, or trailers
+                },
+            };
+            this.taken += bytes.len() as u64;
+            this.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            if this.taken > this.size {
+                let reason = format!("the source has more than the {} bytes that the manifest says", this.size);
+                return this.fail(Broken::Mismatch(reason));
+            }
+            if let Some(hasher) = &mut this.hasher {
+                hasher.update(&bytes);
+            }
+            if let Some(before) = this.held.replace(bytes) {
+                return this.give(before);
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.hasher.is_none() && self.held.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.size - self.given)
+    }
+}
+
+#[cfg(test)]
+#[path = "pipe_tests.rs"]
+mod tests;

@@ -1,0 +1,106 @@
+//! What operators see: log lines in Lambda's JSON shape, one result line for each sync, metrics in it.
+
+use std::{
+    io::Write,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    request::SyncRequest,
+    settings::Environment,
+    sync::{Outcome, SyncReport},
+};
+
+/// The namespace of the metrics.
+const NAMESPACE: &str = "Transship";
+
+/// Sends log lines to standard output as Lambda's logging controls ask for.
+///
+/// Below `WARN` only our own code is heard: HTTP and SDK crates log whole requests at their finer levels, credentials
+/// included.
+pub fn init(environment: &Environment) {
+    let level = match environment.log_level.to_ascii_uppercase().as_str() {
+        "TRACE" => LevelFilter::TRACE,
+        "DEBUG" => LevelFilter::DEBUG,
+        "WARN" => LevelFilter::WARN,
+        "ERROR" | "FATAL" => LevelFilter::ERROR,
+        _ => LevelFilter::INFO,
+    };
+    let ours = ["transfer", "on_push", "fanout", "lambda_runtime"].map(|target| (target, level));
+    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours);
+    let registry = tracing_subscriber::registry().with(targets);
+    let fmt = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(std::io::stdout);
+    // An error means that somebody has set one up already; there is nothing better to do than to use it.
+    let _ = if environment.json_logs {
+        registry.with(fmt.json().flatten_event(true).with_span_list(false)).try_init()
+    } else {
+        registry.with(fmt).try_init()
+    };
+}
+
+/// Writes a sync's result and its metrics, in one line.
+///
+/// The line is CloudWatch embedded metric format, with the result beside the metrics; it is written whatever the log
+/// level is, since metrics are made from it.
+pub fn report(function: &str, request_id: &str, request: &SyncRequest, report: &SyncReport) {
+    let line = result_line(function, request_id, request, report, SystemTime::now());
+    let mut out = std::io::stdout().lock();
+    // Nobody is left to tell if standard output is gone.
+    let _ = writeln!(out, "{line}");
+}
+
+/// Source: CloudWatch, "Embedded metric format specification".
+fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: &SyncReport, now: SystemTime) -> Value {
+    let millis = |time: SystemTime| {
+        u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    };
+    let one_if = |is: bool| u64::from(is);
+    let synced = matches!(report.outcome, Outcome::Synced | Outcome::Superseded);
+    let mut metrics = vec![
+        ("Synced", "Count", one_if(synced)),
+        ("Current", "Count", one_if(report.outcome == Outcome::Current)),
+        ("Failed", "Count", one_if(report.outcome == Outcome::Failed)),
+        ("BytesTransferred", "Bytes", report.bytes.written),
+        ("BytesAvoided", "Bytes", report.bytes.avoided),
+        ("BlobsTransferred", "Count", report.blobs.transferred),
+        ("BlobsMounted", "Count", report.blobs.mounted),
+        ("Retries", "Count", u64::from(report.retries)),
+        ("Throttled", "Count", u64::from(report.throttled)),
+        ("Duration", "Milliseconds", report.duration_ms),
+        ("PeakBufferBytes", "Bytes", report.peak_buffer_bytes),
+    ];
+    // From the push to the tag's being visible at the destination: only a sync that put it there has that.
+    if synced && let Some(lag) = request.pushed_at.and_then(|pushed| now.duration_since(pushed).ok()) {
+        metrics.push(("ReplicationLag", "Milliseconds", u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)));
+    }
+    let definitions: Vec<Value> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+    let mut line = json!({
+        "_aws": {
+            "Timestamp": millis(now),
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [["Function", "Destination"]],
+                "Metrics": definitions,
+            }],
+        },
+        "timestamp": rfc3339(now),
+        "level": if report.error.is_some() { "ERROR" } else { "INFO" },
+        "message": "result",
+        "requestId": request_id,
+        "Function": function,
+        "Destination": request.destination.registry(),
+        "result": report,
+    });
+    for (name, _, value) in metrics {
+        line[name] = json!(value);
+    }
+    line
+}
+
+/// `time` as Lambda's own log lines write it.
+fn rfc3339(time: SystemTime) -> String {
+    chrono::DateTime::<chrono::Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}

@@ -1,0 +1,55 @@
+//! One request, one response. Knows HTTP, knows no OCI; the HTTP crate is fenced in here.
+
+mod body;
+mod client;
+mod error;
+mod guard;
+mod meter;
+mod origin;
+mod redact;
+mod retrying;
+mod tls;
+
+pub use body::{RequestBody, Response, StreamBody};
+pub use client::{Clients, Transport, TransportSettings};
+pub use error::{Failure, TransportError};
+pub use guard::forbidden_address;
+pub use meter::{Meter, MeterReading, Progress};
+pub use origin::Origin;
+pub use redact::redact;
+pub use retrying::Attempts;
+pub use tls::check_pem;
+
+use http::{HeaderMap, Method};
+use url::Url;
+
+/// What is to be sent.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where to, query included.
+    pub url: Url,
+    /// Headers, credentials included where the receiver may have them.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: RequestBody,
+}
+
+impl Request {
+    /// A request without a body.
+    #[must_use]
+    pub fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: RequestBody::Empty }
+    }
+
+    /// The same request again; `None` where a streamed body can't be sent twice.
+    pub fn replay(&self) -> Option<Self> {
+        let body = match &self.body {
+            RequestBody::Empty => RequestBody::Empty,
+            RequestBody::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
+            RequestBody::Stream(_) => return None,
+        };
+        Some(Self { method: self.method.clone(), url: self.url.clone(), headers: self.headers.clone(), body })
+    }
+}

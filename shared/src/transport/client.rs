@@ -1,0 +1,197 @@
+//! The HTTP clients, made when they are first needed, and which of them a URL gets.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use reqwest::redirect::Policy;
+use url::{Host, Url};
+
+use super::{
+    Failure, Origin, Request, Response, body::RequestBody, guard::GuardedResolver, guard::forbidden_address, tls::Trust,
+};
+use crate::deadline::Deadline;
+
+/// For a connection, TLS included. Chosen: far over any real one within a continent, well under a short deadline.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All HTTP clients of a process. Registries that trust the same roots share connections' settings and the roots.
+#[derive(Debug, Default)]
+pub struct Clients {
+    trust: Trust,
+    made: Mutex<HashMap<ClientKind, reqwest::Client>>,
+}
+
+/// What makes one client different from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ClientKind {
+    ca_certificate: Option<Arc<str>>,
+    /// Names that lead inside the machine are refused: for places that a registry names, not the configuration.
+    guarded: bool,
+}
+
+impl Clients {
+    fn client(&self, kind: &ClientKind) -> Result<reqwest::Client, Failure> {
+        // Held for a look-up, or once for a client's making; a poisoned map still holds good clients.
+        let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(client) = made.get(kind) {
+            return Ok(client.clone());
+        }
+        let tls = self.trust.client_config(kind.ca_certificate.as_deref()).map_err(Failure::Untrusted)?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            // Redirects and retries are ours: both need to know about credentials, deadlines and counts.
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .http2_adaptive_window(true)
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("transship/", env!("CARGO_PKG_VERSION")));
+        if kind.guarded {
+            builder = builder.dns_resolver(GuardedResolver);
+        }
+        let client = builder.build().map_err(|error| Failure::Broken(Box::new(error)))?;
+        made.insert(kind.clone(), client.clone());
+        Ok(client)
+    }
+}
+
+/// What the configuration says of talking to one registry.
+#[derive(Debug, Clone)]
+pub struct TransportSettings {
+    /// Where the registry answers.
+    pub endpoint: Url,
+    /// Extra trust, PEM.
+    pub ca_certificate: Option<Arc<str>>,
+    /// Origins that were configured, so that a redirect may lead there although they are not public.
+    pub configured: Vec<Origin>,
+    /// `HOST:PORT`s that a blob read may be redirected to although they are not public.
+    pub redirects: Vec<String>,
+    /// How long nothing may move before an exchange is given up.
+    pub stall: Duration,
+}
+
+/// The way to one registry, and to where it may send us.
+pub struct Transport {
+    clients: Arc<Clients>,
+    settings: TransportSettings,
+    origin: Origin,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transport({})", self.origin)
+    }
+}
+
+impl Transport {
+    /// The way to the registry of `settings`; connects to nothing. `None` where the endpoint has no origin.
+    #[must_use]
+    pub fn new(clients: Arc<Clients>, settings: TransportSettings) -> Option<Self> {
+        let origin = Origin::of(&settings.endpoint)?;
+        Some(Self { clients, settings, origin })
+    }
+
+    /// The registry's own origin.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The URL that requests begin with.
+    #[must_use]
+    pub fn endpoint(&self) -> &Url {
+        &self.settings.endpoint
+    }
+
+    /// How long nothing may move before an exchange is given up.
+    #[must_use]
+    pub fn stall(&self) -> Duration {
+        self.settings.stall
+    }
+
+    /// Whether a blob read may be redirected from `from` to `to`; `Err` says why not.
+    ///
+    /// # Errors
+    /// A sentence that names the reason.
+    pub fn check_redirect(&self, from: &Url, to: &Url) -> Result<(), String> {
+        let target = Origin::of(to).ok_or_else(|| format!("`{}` is no http or https URL", to.scheme()))?;
+        if from.scheme() == "https" && target.scheme == "http" {
+            return Err("it leads from https to http".to_owned());
+        }
+        if self.is_configured(&target) {
+            return Ok(());
+        }
+        if target.scheme == "http" {
+            return Err(format!(
+                "it leads to plain HTTP at {}:{}, which is not among the registry's `redirects`",
+                target.host, target.port
+            ));
+        }
+        let address = match target.host {
+            Host::Domain(_) => return Ok(()), // checked by the resolver, after the name is resolved
+            Host::Ipv4(address) => address.into(),
+            Host::Ipv6(address) => address.into(),
+        };
+        if forbidden_address(address) {
+            return Err(format!(
+                "it leads to {address}, an address inside a network; to allow it, add `{}:{}` to the registry's \
+                 `redirects`",
+                target.host, target.port
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_configured(&self, target: &Origin) -> bool {
+        let host_port = format!("{}:{}", target.host, target.port);
+        *target == self.origin
+            || self.settings.configured.contains(target)
+            || self.settings.redirects.iter().any(|allowed| allowed.eq_ignore_ascii_case(&host_port))
+    }
+
+    /// Sends one request, once, and waits for the answer's head.
+    pub(super) async fn send_once(&self, request: Request, deadline: &Deadline) -> Result<Response, Failure> {
+        let origin = Origin::of(&request.url);
+        // The registry's own domain was configured, however it resolves; anything else is a place a registry named.
+        let trusted =
+            origin.as_ref().is_some_and(|origin| self.is_configured(origin) || origin.host == self.origin.host);
+        let kind = ClientKind { ca_certificate: self.settings.ca_certificate.clone(), guarded: !trusted };
+        let client = self.clients.client(&kind)?;
+        let (body, progress) = request.body.into_parts();
+        let sending = client.request(request.method, request.url).headers(request.headers).body(body).send();
+        let stall = self.settings.stall;
+        let response = match progress {
+            None => deadline.bound(tokio::time::timeout(stall, sending)).await?.map_err(|_| Failure::Stalled(stall))?,
+            Some(progress) => deadline.bound(watched(sending, &progress, stall)).await??,
+        };
+        Ok(Response::new(response.map_err(Failure::of)?, stall, *deadline))
+    }
+}
+
+/// Gives `sending` up when no byte of its body has moved for `stall`, however long the whole of it takes.
+async fn watched<T>(
+    sending: impl Future<Output = T>,
+    progress: &super::Progress,
+    stall: Duration,
+) -> Result<T, Failure> {
+    tokio::pin!(sending);
+    let mut seen = progress.bytes();
+    loop {
+        match tokio::time::timeout(stall, &mut sending).await {
+            Ok(output) => return Ok(output),
+            Err(_) if progress.bytes() == seen => return Err(Failure::Stalled(stall)),
+            Err(_) => seen = progress.bytes(),
+        }
+    }
+}
+
+/// Requests that a registry's token service gets go the same way; an empty body is no stream.
+impl From<bytes::Bytes> for RequestBody {
+    fn from(bytes: bytes::Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Bytes(bytes) }
+    }
+}

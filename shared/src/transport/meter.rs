@@ -1,0 +1,82 @@
+//! What one run did, counted where it happens.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Counts of one side of one run.
+#[derive(Debug, Default)]
+pub struct Meter {
+    requests: AtomicU32,
+    retries: AtomicU32,
+    throttled: AtomicU32,
+    aws_calls: AtomicU32,
+}
+
+/// A [`Meter`]'s counts at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MeterReading {
+    /// HTTP requests to the registry and to where it redirected; token requests aside.
+    pub requests: u32,
+    /// Requests, uploads or calls that were tried again.
+    pub retries: u32,
+    /// Answers that asked to slow down.
+    pub throttled: u32,
+    /// Calls to AWS APIs.
+    pub aws_calls: u32,
+}
+
+impl Meter {
+    /// One request went out.
+    pub fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something is tried again.
+    pub fn retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something is tried again, if `tried` says that there was a first try worth the name.
+    pub fn retry_if(&self, tried: bool) {
+        if tried {
+            self.retry();
+        }
+    }
+
+    /// An answer asked to slow down.
+    pub fn throttle(&self) {
+        self.throttled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One call to an AWS API went out.
+    pub fn aws_call(&self) {
+        self.aws_calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts now.
+    #[must_use]
+    pub fn read(&self) -> MeterReading {
+        MeterReading {
+            requests: self.requests.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            throttled: self.throttled.load(Ordering::Relaxed),
+            aws_calls: self.aws_calls.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How far a streamed body has come, shared between the body and whoever watches it for a stall.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64);
+
+impl Progress {
+    /// That many bytes more have passed.
+    pub fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that have passed in all.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

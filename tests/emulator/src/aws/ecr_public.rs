@@ -1,0 +1,73 @@
+//! ECR Public's control API, over registries with its personality.
+
+use std::{future::Future, pin::Pin, sync::Mutex, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    Api, ApiError, Call, account_of,
+    ecr::{denied, expires_at, layers, principal, repositories, throttled},
+};
+use crate::{lock, registry::Registry, token};
+
+/// `SpencerFrontendService`. The API is served in `us-east-1` and `us-west-2` only.
+pub struct EcrPublicApi {
+    registries: Vec<Registry>,
+    denied: Mutex<Vec<String>>,
+}
+
+impl EcrPublicApi {
+    /// The API of these registries.
+    #[must_use]
+    pub fn new(registries: Vec<Registry>) -> Self {
+        Self { registries, denied: Mutex::default() }
+    }
+
+    /// Denies an operation to everybody from now on.
+    pub fn deny(&self, operation: &str) {
+        lock(&self.denied).push(operation.to_owned());
+    }
+
+    fn answer(&self, call: &Call) -> Result<Value, ApiError> {
+        if !["us-east-1", "us-west-2"].contains(&call.region.as_str()) {
+            return Err(ApiError::client("UnrecognizedClientException", "ECR Public has no endpoint in this region"));
+        }
+        if lock(&self.denied).contains(&call.operation) {
+            return Err(denied(call, "*"));
+        }
+        let account = account_of(&call.access_key);
+        let registry = self.registries.iter().find(|registry| registry.account() == account);
+        if let Some(registry) = registry
+            && !registry.shared().buckets.take(&call.operation)
+        {
+            return Err(throttled());
+        }
+        if call.operation == "GetAuthorizationToken" {
+            let lifetime = Duration::from_secs(12 * 3600);
+            let principal = principal(&call.access_key);
+            let password = token::ecr_password("ecr-public", account, &call.region, &principal, lifetime);
+            return Ok(json!({"authorizationData": {
+                "authorizationToken": token::ecr_token(&password),
+                "expiresAt": expires_at(lifetime),
+            }}));
+        }
+        let text = format!("The registry with id '{account}' does not exist");
+        let registry = registry.ok_or_else(|| ApiError::client("RegistryNotFoundException", text))?;
+        match call.operation.as_str() {
+            "BatchCheckLayerAvailability" => layers::check(registry, &call.body, false),
+            "CreateRepository" => repositories::create(registry, &call.body),
+            "DescribeRepositories" => repositories::describe(registry, &call.body),
+            other => Err(ApiError::client("UnknownOperationException", format!("{other} is not emulated"))),
+        }
+    }
+}
+
+impl Api for EcrPublicApi {
+    fn target(&self) -> &'static str {
+        "SpencerFrontendService"
+    }
+
+    fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Result<Value, ApiError>> + Send + '_>> {
+        Box::pin(async move { self.answer(&call) })
+    }
+}

@@ -1,0 +1,94 @@
+//! One request to the registry: the gates in front, then the resource.
+
+use http::Method;
+
+use crate::registry::{
+    Shared, auth, blobs,
+    body::Upstream,
+    manifests, referrers,
+    reply::{Answer, Halt, Reply, refuse},
+    route::{Target, is_name},
+    server::Head,
+    tags, uploads,
+};
+
+pub(super) async fn serve(shared: &Shared, head: &Head, body: &mut Upstream) -> Answer {
+    let outcome = gated(shared, head, body).await;
+    let dress = |reply: Reply| reply.header("docker-distribution-api-version", "registry/2.0");
+    match outcome {
+        Ok(reply) => Ok(dress(reply)),
+        Err(Halt::Refuse(reply)) => Err(dress(*reply).into()),
+        Err(Halt::Abort) => Err(Halt::Abort),
+    }
+}
+
+async fn gated(shared: &Shared, head: &Head, body: &mut Upstream) -> Answer {
+    if head.target == Target::Other {
+        return Err(Reply::new(404).body("text/plain; charset=utf-8", "404 page not found\n").into());
+    }
+    let caller = auth::authorize(shared, head)?;
+    if let Some(name) = head.target.repository()
+        && !is_name(name)
+    {
+        return Err(refuse(400, "NAME_INVALID", "the repository name is invalid"));
+    }
+    if let Some(operation) = auth::operation(head.kind)
+        && !shared.buckets.take(operation)
+    {
+        return Err(refuse(429, "TOOMANYREQUESTS", "Rate exceeded"));
+    }
+    missing_repository(shared, head)?;
+    body_limit(shared, head)?;
+    match (&head.target, &head.method) {
+        (Target::Base, _) => Ok(Reply::new(200).body("application/json", "{}")),
+        (Target::Catalog, &Method::GET) => tags::catalog(shared, head),
+        (Target::Tags { name }, &Method::GET) => tags::list(shared, head, name),
+        (Target::Referrers { name, digest }, &Method::GET) => referrers::list(shared, head, name, digest),
+        (Target::Manifest { name, reference }, &Method::GET | &Method::HEAD) => {
+            manifests::get(shared, head, name, reference)
+        }
+        (Target::Manifest { name, reference }, &Method::PUT) => {
+            manifests::put(shared, head, name, reference, body).await
+        }
+        (Target::Manifest { name, reference }, &Method::DELETE) => manifests::delete(shared, name, reference),
+        (Target::Blob { name, digest }, &Method::GET | &Method::HEAD) => blobs::get(shared, head, name, digest),
+        (Target::Blob { name, digest }, &Method::DELETE) => blobs::delete(shared, name, digest),
+        (Target::Uploads { name }, &Method::POST) => uploads::start(shared, head, name, &caller, body).await,
+        (Target::Upload { name, id }, &Method::PATCH) => uploads::patch(shared, head, name, id, body).await,
+        (Target::Upload { name, id }, &Method::PUT) => uploads::complete(shared, head, name, id, body).await,
+        (Target::Upload { name, id }, &Method::GET) => uploads::status(shared, head, name, id).await,
+        (Target::Upload { name, id }, &Method::DELETE) => uploads::cancel(shared, name, id).await,
+        _ => Err(refuse(405, "UNSUPPORTED", "the operation is unsupported")),
+    }
+}
+
+/// Where a push does not make repositories, every request to a missing one fails in the same way.
+fn missing_repository(shared: &Shared, head: &Head) -> Result<(), Halt> {
+    let Some(name) = head.target.repository() else { return Ok(()) };
+    if shared.traits.creates_repositories || shared.store.exists(name) {
+        return Ok(());
+    }
+    if shared.missing_repository_eof && head.method == Method::POST {
+        return Err(Halt::Abort);
+    }
+    let text = if shared.traits.ecr {
+        shared.missing_repository(name)
+    } else {
+        "repository name not known to registry".to_owned()
+    };
+    Err(refuse(404, "NAME_UNKNOWN", &text))
+}
+
+/// ACR's front refuses large bodies with a page of its own.
+fn body_limit(shared: &Shared, head: &Head) -> Result<(), Halt> {
+    let (Some(limit), Some(length)) = (shared.traits.body_limit, head.text("content-length")) else {
+        return Ok(());
+    };
+    if length.parse::<u64>().is_ok_and(|length| length > limit) {
+        let page = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n\
+                    <center><h1>413 Request Entity Too Large</h1></center>\r\n<hr><center>nginx</center>\r\n\
+                    </body>\r\n</html>\r\n";
+        return Err(Reply::new(413).body("text/html", page).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! How the registries of the world differ, as data.
+
+use std::str::FromStr;
+
+/// Which registry to be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Personality {
+    /// The specification to the letter.
+    Plain,
+    /// Amazon ECR, private.
+    Ecr,
+    /// Amazon ECR Public.
+    EcrPublic,
+    /// GitHub's container registry.
+    Ghcr,
+    /// Google Artifact Registry.
+    Gar,
+    /// Azure Container Registry.
+    Acr,
+    /// Docker Hub.
+    DockerHub,
+    /// Quay.io.
+    Quay,
+    /// Harbor.
+    Harbor,
+}
+
+impl Personality {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Plain,
+        Self::Ecr,
+        Self::EcrPublic,
+        Self::Ghcr,
+        Self::Gar,
+        Self::Acr,
+        Self::DockerHub,
+        Self::Quay,
+        Self::Harbor,
+    ];
+
+    /// The name that [`FromStr`] takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Ecr => "ecr",
+            Self::EcrPublic => "ecr-public",
+            Self::Ghcr => "ghcr",
+            Self::Gar => "gar",
+            Self::Acr => "acr",
+            Self::DockerHub => "docker-hub",
+            Self::Quay => "quay",
+            Self::Harbor => "harbor",
+        }
+    }
+}
+
+impl FromStr for Personality {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|personality| personality.name() == text);
+        found.ok_or_else(|| format!("{text:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// What becomes of `POST ?mount=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mounting {
+    /// Any blob of the registry, `from` or not.
+    Anonymous,
+    /// Needs `from`; without it an ordinary upload begins.
+    NeedsFrom,
+    /// Needs `from`; without it an error.
+    RefusesWithoutFrom,
+    /// ECR: needs the account setting and a committed manifest that refers to the blob.
+    EcrRules,
+    /// Never.
+    Never,
+}
+
+/// Where `Location` of an upload leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Locations {
+    /// Relative, with a state token good for one use.
+    Relative,
+    /// Absolute, likewise.
+    Absolute,
+    /// Absolute, without a state token.
+    Stateless,
+    /// Relative, on GAR's path for uploads.
+    Artifacts,
+    /// Relative, with ACR's query.
+    NoUploadCache,
+}
+
+/// The traits of a personality.
+#[derive(Debug, Clone)]
+pub(crate) struct Traits {
+    /// ECR's error texts, token and statuses.
+    pub(crate) ecr: bool,
+    /// A push makes a missing repository.
+    pub(crate) creates_repositories: bool,
+    pub(crate) mounting: Mounting,
+    pub(crate) locations: Locations,
+    /// `POST ?digest=` takes the blob at once.
+    pub(crate) single_post: bool,
+    pub(crate) referrers: bool,
+    /// `HEAD` of a blob is always refused.
+    pub(crate) refuses_blob_head: bool,
+    /// PATCH is refused.
+    pub(crate) refuses_patch: bool,
+    /// A later PATCH replaces what earlier ones sent.
+    pub(crate) patch_overwrites: bool,
+    /// The largest body of a PATCH with `Content-Range`.
+    pub(crate) ranged_patch_limit: Option<u64>,
+    /// The largest request body at all (an HTML answer from the proxy in front).
+    pub(crate) body_limit: Option<u64>,
+    /// Blob bodies need `Content-Length`.
+    pub(crate) needs_length: bool,
+    /// Blob bodies after the first need `Content-Range`.
+    pub(crate) needs_range: bool,
+    /// Blob reads are redirected to the blob origin.
+    pub(crate) redirects_blobs: bool,
+    /// Manifest reads are counted and told in headers.
+    pub(crate) hub_limits: bool,
+    /// The path of the token service where it shares the registry's host.
+    pub(crate) token_path: Option<&'static str>,
+    /// The member of the token service's answer; none: both.
+    pub(crate) token_member: Option<&'static str>,
+    /// Mounting from a project that does not exist answers 401.
+    pub(crate) harbor_projects: bool,
+}
+
+impl Traits {
+    pub(crate) fn of(personality: Personality) -> Self {
+        let plain = Self {
+            ecr: false,
+            creates_repositories: true,
+            mounting: Mounting::Anonymous,
+            locations: Locations::Relative,
+            single_post: true,
+            referrers: true,
+            refuses_blob_head: false,
+            refuses_patch: false,
+            patch_overwrites: false,
+            ranged_patch_limit: None,
+            body_limit: None,
+            needs_length: false,
+            needs_range: false,
+            redirects_blobs: false,
+            hub_limits: false,
+            token_path: None,
+            token_member: None,
+            harbor_projects: false,
+        };
+        // What most hosted registries share.
+        let hosted =
+            Self { single_post: false, mounting: Mounting::NeedsFrom, locations: Locations::Absolute, ..plain.clone() };
+        match personality {
+            Personality::Plain => plain,
+            Personality::Ecr => Self {
+                ecr: true,
+                creates_repositories: false,
+                mounting: Mounting::EcrRules,
+                locations: Locations::Stateless,
+                redirects_blobs: true,
+                ..hosted
+            },
+            Personality::EcrPublic => Self {
+                ecr: true,
+                creates_repositories: false,
+                mounting: Mounting::Never,
+                locations: Locations::Stateless,
+                refuses_blob_head: true,
+                redirects_blobs: true,
+                token_path: Some("/token/"),
+                token_member: Some("token"),
+                ..hosted
+            },
+            Personality::Ghcr => Self {
+                referrers: false,
+                patch_overwrites: true,
+                ranged_patch_limit: Some(4 * 1024 * 1024),
+                redirects_blobs: true,
+                token_path: Some("/token"),
+                token_member: Some("token"),
+                ..hosted
+            },
+            Personality::Gar => Self {
+                refuses_patch: true,
+                needs_length: true,
+                single_post: true,
+                locations: Locations::Artifacts,
+                token_path: Some("/v2/token"),
+                ..hosted
+            },
+            Personality::Acr => Self {
+                body_limit: Some(20 * 1024 * 1024),
+                needs_length: true,
+                needs_range: true,
+                locations: Locations::NoUploadCache,
+                redirects_blobs: true,
+                token_path: Some("/oauth2/token"),
+                token_member: Some("access_token"),
+                ..hosted
+            },
+            Personality::DockerHub => Self { hub_limits: true, redirects_blobs: true, ..hosted },
+            Personality::Quay => Self {
+                mounting: Mounting::RefusesWithoutFrom,
+                redirects_blobs: true,
+                token_path: Some("/v2/auth"),
+                token_member: Some("token"),
+                ..hosted
+            },
+            Personality::Harbor => Self { harbor_projects: true, token_path: Some("/service/token"), ..hosted },
+        }
+    }
+}
