@@ -126,14 +126,19 @@ impl Rules {
 
     /// A destination in ECR raises a push event of its own. A circle of rules ends by itself, as it comes back to a
     /// reference that holds the digest already; a chain of ever new references would not.
+    ///
+    /// Only registries whose events come here count: the one that was pushed to, and those that rules name as sources.
     fn refuse_endless_chain(&self, destination: &Reference, source: &Reference, by: &Rule) -> Result<(), Error> {
         let mut seen = HashSet::from([source.clone()]);
         let mut next = vec![destination.clone()];
         for _ in 0..LONGEST_CHAIN {
             let mut further = Vec::new();
             for reference in next {
-                if EcrHost::parse(reference.registry()).is_none() || !seen.insert(reference.clone()) {
-                    continue; // raises no event, or was there before
+                let heard = reference.registry() == source.registry()
+                    || self.0.iter().any(|rule| rule.registry.as_deref() == Some(reference.registry()));
+                let raises_events = EcrHost::parse(reference.registry()).is_some();
+                if !heard || !raises_events || !seen.insert(reference.clone()) {
+                    continue;
                 }
                 let Some(tag) = reference.tag() else { continue };
                 for rule in self.0.iter().filter(|rule| rule.takes_repository(&reference) && rule.tags.take(tag)) {

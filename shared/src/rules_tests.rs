@@ -140,6 +140,9 @@ fn a_circle_of_rules_is_fine_and_an_endless_chain_is_not() {
         assert_eq!(error.error_type, ErrorType::InvalidConfig);
         assert!(error.message.contains("`more` feeds itself"), "{error}");
     }
+    // Another account's registry is heard of only where a rule names it as a source.
+    let away = rules(&format!(r#"[{{"destinations":["{other}/mirror/{{repository}}"]}}]"#)).unwrap();
+    assert_eq!(destinations(&away, "app", "v1").len(), 1);
     // Registries that raise no event end every chain.
     let elsewhere = rules(r#"[{"destinations":["ghcr.io/mirror/{repository}"]}]"#).unwrap();
     assert_eq!(destinations(&elsewhere, "app", "v1").len(), 1);

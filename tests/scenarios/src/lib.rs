@@ -15,6 +15,7 @@ pub mod lambda;
 pub mod layout;
 pub mod skopeo;
 pub mod watchdog;
+pub mod world;
 
 pub use self::{
     docker_registry::DockerRegistry,
@@ -23,4 +24,5 @@ pub use self::{
     lambda::{Outcome, RuntimeApi},
     layout::Layout,
     skopeo::Remote,
+    world::World,
 };
