@@ -8,8 +8,8 @@ use aws_sdk_ecr::{
 use tokio::sync::OnceCell;
 
 use crate::{
+    config::Role,
     error::{Error, ErrorType},
-    settings::Role,
 };
 
 /// The standard environment (`AWS_REGION`, credentials, `AWS_ENDPOINT_URL…`), read at first use.

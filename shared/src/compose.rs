@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     aws::{Aws, failure},
+    config::{Config, RegistryConfig},
     ecr::{EcrApi, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
     error::{Error, ErrorType},
     limits::{LayerAvailability, StreamCap},
@@ -21,7 +22,7 @@ use crate::{
     registry::{AnonymousLogin, Authenticator, LoginSource, RegistryClient, Repository, Run},
     retry::RetryPolicy,
     secrets::SecretLogin,
-    settings::{Config, ConfigSource, Environment, RegistryConfig},
+    settings::{ConfigSource, Environment},
     sync::{Destination, Ends, RepositoryCreation, Syncer},
     transport::{Clients, Meter, Origin, Transport, TransportSettings},
 };

@@ -6,9 +6,10 @@
 //! The layers, each naming only what stands below it:
 //!
 //! - [`compose`]: puts everything together
-//! - [`settings`], [`rules`], [`queue`], [`telemetry`]: what users configure and see
+//! - [`telemetry`], [`queue`]: what operators see, what functions tell each other
 //! - [`sync`]: the stages
 //! - [`ecr`], [`secrets`]: adapters over the AWS SDK
+//! - [`config`], [`rules`], [`settings`], [`request`]: what users ask for
 //! - [`registry`]: the OCI distribution specification
 //! - [`mod@transport`]: HTTP
 //! - [`limits`], [`retry`], [`provider`]: what may be done, when, how often
@@ -16,6 +17,7 @@
 
 mod aws;
 pub mod compose;
+pub mod config;
 pub mod deadline;
 pub mod ecr;
 pub mod error;

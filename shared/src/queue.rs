@@ -10,8 +10,7 @@ use tokio::sync::OnceCell;
 use crate::{
     aws::{Aws, failure},
     error::{Error, ErrorType},
-    request::SyncRequest,
-    settings::ExistingTag,
+    request::{ExistingTag, SyncRequest},
 };
 
 /// An image to sync, as a message body: what users write too, so it has no version and no required extras.

@@ -2,10 +2,12 @@
 
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Reference},
-    settings::ExistingTag,
 };
 
 /// One image to sync.
@@ -28,6 +30,19 @@ pub struct SyncRequest {
 pub struct SyncOptions {
     /// What to do with a tag that the destination has, at another digest.
     pub existing_tag: ExistingTag,
+}
+
+/// What to do with a tag that the destination has, at another digest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExistingTag {
+    /// Move it.
+    #[default]
+    Overwrite,
+    /// Leave it; the outcome is `kept`.
+    Keep,
+    /// Leave it; the sync fails with `TagImmutable`.
+    Fail,
 }
 
 impl SyncRequest {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::settings::{Config, Environment, ExistingTag};
+use crate::{config::Config, request::ExistingTag, settings::Environment};
 
 const ECR: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
 

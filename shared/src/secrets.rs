@@ -9,10 +9,11 @@ use tokio::sync::Mutex;
 
 use crate::{
     aws::{Aws, failure},
+    config::CredentialSource,
     error::{Error, ErrorType},
     oci::normalize_host,
     registry::{Login, LoginIssued, LoginSource, Secret},
-    settings::{CredentialSource, variable},
+    settings::variable,
     transport::Meter,
 };
 

@@ -16,13 +16,13 @@ pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts,
 use tokio::time::Instant;
 
 use crate::{
+    config::Limits,
     deadline::Deadline,
     error::{Error, ErrorType},
     limits::{ByteBudget, CommitGate, LayerAvailability},
     oci::{Digest, Reference},
     registry::{Repository, Run},
-    request::SyncRequest,
-    settings::{ExistingTag, Limits},
+    request::{ExistingTag, SyncRequest},
     transport::Meter,
 };
 

@@ -1,4 +1,4 @@
-use transfer::settings::{Config, Environment, ExistingTag};
+use transfer::{config::Config, request::ExistingTag, settings::Environment};
 
 use super::*;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_sdk_ecr::Client;
 use tokio::sync::OnceCell;
 
-use crate::{aws::Aws, provider::EcrHost, settings::Role};
+use crate::{aws::Aws, config::Role, provider::EcrHost};
 
 /// ECR's API for one registry: its account, its region, and the role that speaks.
 #[derive(Debug)]

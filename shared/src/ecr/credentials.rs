@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 use super::EcrApi;
 use crate::{
     aws::{Aws, failure},
+    config::Role,
     error::{Error, ErrorType},
     registry::{Login, LoginIssued, LoginSource, Secret},
-    settings::Role,
     transport::Meter,
 };
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::provider::Provider;
+use crate::{provider::Provider, request::ExistingTag};
 
 /// The configuration of both functions.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -90,19 +90,6 @@ pub enum Untagged {
     Skip,
     /// Replicate it under its digest.
     ByDigest,
-}
-
-/// What to do with a tag that the destination has, at another digest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExistingTag {
-    /// Move it.
-    #[default]
-    Overwrite,
-    /// Leave it; the outcome is `kept`.
-    Keep,
-    /// Leave it; the sync fails with `TagImmutable`.
-    Fail,
 }
 
 /// One registry.

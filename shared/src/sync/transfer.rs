@@ -13,10 +13,10 @@ use super::{
     report::Tally,
 };
 use crate::{
+    config::Limits,
     error::{Class, Error},
     limits::{ByteBudget, CommitGate},
     registry::Repository,
-    settings::Limits,
 };
 
 /// Does what `plan` says of each blob.

@@ -7,12 +7,12 @@ use tokio::sync::watch;
 
 use super::pipe::{Broken, VerifiedBody, Watch};
 use crate::{
+    config::Limits,
     error::{Error, ErrorType},
     limits::{ByteBudget, CommitGate, StreamCap},
     oci::Blob,
     registry::{Repository, Session, Started},
     retry::RetryPolicy,
-    settings::Limits,
     sync::report::Tally,
     transport::StreamBody,
 };

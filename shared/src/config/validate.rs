@@ -4,13 +4,12 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use url::Url;
 
-use super::{
-    Config, CredentialSource, Document, Environment, LimitSettings, Limits, RegistryConfig, RegistrySettings, Role,
-};
+use super::{Config, CredentialSource, Limits, RegistryConfig, Role};
 use crate::{
     oci::normalize_host,
     provider::{EcrHost, Provider},
     rules::Rules,
+    settings::{Document, Environment, LimitSettings, RegistrySettings},
     transport::check_pem,
 };
 

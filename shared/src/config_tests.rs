@@ -1,4 +1,5 @@
 use super::*;
+use crate::settings::{ConfigSource, TagMutability};
 
 fn environment(memory: &'static str) -> Environment {
     Environment::from(&|name| (name == "AWS_LAMBDA_FUNCTION_MEMORY_SIZE").then(|| memory.to_owned()))
