@@ -2,13 +2,16 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench build fmt clean
+.PHONY: help schema demo test check bench build fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # A developer may change dependencies; CI takes the lock file as it is.
 LOCKED := $(if $(CI),--locked)
+
+schema: ## write docs/config.schema.json anew from the types
+	TRANSSHIP_UPDATE_SCHEMA=1 cargo test $(LOCKED) --package transfer --lib the_schema_in_the_docs
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
