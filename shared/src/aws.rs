@@ -36,6 +36,14 @@ impl Aws {
             .await
     }
 
+    /// The configuration for calls to `region`, or to the function's own where none is given.
+    pub async fn config_in(&self, region: Option<&str>) -> SdkConfig {
+        match region {
+            Some(region) => self.config_for(region, None).await,
+            None => self.config().await.clone(),
+        }
+    }
+
     /// The configuration for calls to `region`, as `role` where one is given.
     pub async fn config_for(&self, region: &str, role: Option<&Role>) -> SdkConfig {
         let base = self.config().await;

@@ -1,6 +1,6 @@
 //! The names of failures, and which of them may succeed later. Every layer's error carries one.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// What kind of failure it is: the `error_type` of results, Lambda errors and dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,13 +121,21 @@ pub struct Error {
     pub error_type: ErrorType,
     /// What was tried, where, what came of it, and what to do.
     pub message: String,
+    /// How long the registry asked to wait before another try.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     /// An error with its text.
     #[must_use]
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into() }
+        Self { error_type, message: message.into(), retry_after: None }
+    }
+
+    /// The same, with what the registry said of another try.
+    #[must_use]
+    pub fn retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
     }
 
     /// Whether another try may do.

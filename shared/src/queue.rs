@@ -89,7 +89,12 @@ impl SqsQueue {
     }
 
     async fn client(&self) -> &aws_sdk_sqs::Client {
-        self.client.get_or_init(async || aws_sdk_sqs::Client::new(self.aws.config().await)).await
+        self.client.get_or_init(async || aws_sdk_sqs::Client::new(&self.aws.config_in(self.region()).await)).await
+    }
+
+    /// The region in the queue's URL (`https://sqs.REGION.amazonaws.com/…`): a queue is found in its own region alone.
+    fn region(&self) -> Option<&str> {
+        self.url.split_once("://sqs.")?.1.split_once(".amazonaws.")?.0.split('.').next_back()
     }
 
     /// FIFO queues need a group for each message.

@@ -42,7 +42,7 @@ impl SecretLogin {
                 .ok_or_else(|| Error::new(ErrorType::Unauthorized, format!("{doing}: the variable is not set")))?,
             CredentialSource::SecretsManager(id) => {
                 meter.aws_call();
-                let client = aws_sdk_secretsmanager::Client::new(self.aws.config().await);
+                let client = aws_sdk_secretsmanager::Client::new(&self.aws.config_in(arn_region(id)).await);
                 let answer = client.get_secret_value().secret_id(id).send().await;
                 let answer = answer.map_err(|error| failure(&doing, &error))?;
                 let text = answer.secret_string().map(str::to_owned);
@@ -74,6 +74,11 @@ impl LoginSource for SecretLogin {
             Ok(issued)
         })
     }
+}
+
+/// The region in an ARN: a secret is found in its own region alone.
+fn arn_region(id: &str) -> Option<&str> {
+    id.starts_with("arn:").then(|| id.split(':').nth(3)).flatten().filter(|region| !region.is_empty())
 }
 
 #[derive(Deserialize)]

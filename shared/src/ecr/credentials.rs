@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_sdk_ecrpublic::config::Region;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
@@ -97,7 +96,6 @@ impl EcrPublicLogin {
     async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
         let doing = "getting an ECR Public authorization token";
         let config = self.aws.config_for(PUBLIC_REGION, self.role.as_ref()).await;
-        let config = config.to_builder().region(Region::new(PUBLIC_REGION)).build();
         meter.aws_call();
         let answer = aws_sdk_ecrpublic::Client::new(&config).get_authorization_token().send().await;
         let answer = answer.map_err(|error| failure(doing, &error))?;

@@ -1,5 +1,7 @@
 //! The single door to the transport: URL, credentials, one fresh token after a 401, and what an answer means.
 
+use std::time::{Duration, SystemTime};
+
 use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
 use url::Url;
 
@@ -8,6 +10,7 @@ use crate::{
     error::{Error, ErrorType},
     oci::ErrorEnvelope,
     provider::Provider,
+    retry::retry_after,
     transport::{Attempts, Failure, Origin, Request, Response, TransportError},
 };
 
@@ -110,6 +113,7 @@ impl Repository {
             return Answer::Wanted(response);
         }
         let status = response.status;
+        let retry_after = retry_after(&response.headers, SystemTime::now());
         let challenges: Vec<String> = response
             .headers
             .get_all(http::header::WWW_AUTHENTICATE)
@@ -121,7 +125,7 @@ impl Repository {
         let expired = self.client.provider == Provider::Ecr
             && status == StatusCode::FORBIDDEN
             && envelope.message.contains("token has expired");
-        let refused = Refused { status, envelope, challenges };
+        let refused = Refused { status, envelope, challenges, retry_after };
         if status == StatusCode::UNAUTHORIZED || expired {
             Answer::LoginRefused(refused)
         } else {
@@ -193,7 +197,7 @@ impl Repository {
     /// What a registry's "no" means.
     fn refusal(&self, operation: &Operation, refused: &Refused) -> Error {
         let (error_type, advice) = self.meaning(operation, refused);
-        Error::new(error_type, format!("{}: {refused}{advice}", self.doing(operation)))
+        Error::new(error_type, format!("{}: {refused}{advice}", self.doing(operation))).retry_after(refused.retry_after)
     }
 
     fn describe_unauthorized(&self, operation: &Operation, refused: &Refused, cause: &Error) -> Error {
@@ -251,6 +255,7 @@ struct Refused {
     status: StatusCode,
     envelope: ErrorEnvelope,
     challenges: Vec<String>,
+    retry_after: Option<Duration>,
 }
 
 impl std::fmt::Display for Refused {

@@ -3,6 +3,8 @@
 mod blob_task;
 mod pipe;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use blob_task::BlobTask;
 use futures::{StreamExt, stream};
 use tokio::sync::watch;
@@ -45,9 +47,9 @@ pub(super) async fn run(
             Action::Mount(from) => to_move.push((blob, Some(from.as_str()))),
         }
     }
-    let failed = std::cell::Cell::new(false);
+    let failed = AtomicBool::new(false);
     let mut running = stream::iter(to_move)
-        .take_while(|_| std::future::ready(!failed.get()))
+        .take_while(|_| std::future::ready(!failed.load(Ordering::Relaxed)))
         .map(|(blob, mount_from)| {
             let task = BlobTask {
                 blob,
@@ -66,7 +68,7 @@ pub(super) async fn run(
     let mut first: Option<Error> = None;
     while let Some(outcome) = running.next().await {
         if let Err(error) = outcome {
-            failed.set(true);
+            failed.store(true, Ordering::Relaxed);
             if error.class() == Class::Never {
                 // Nobody listens any more when all tasks have ended.
                 let _ = stop.send(true);

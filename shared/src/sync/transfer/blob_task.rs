@@ -30,6 +30,14 @@ pub(super) struct BlobTask<'s> {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
+/// Why a try failed.
+enum Failed {
+    /// The upload itself broke: it is for this task to send the blob again.
+    Upload(Error),
+    /// A request that can be sent again, and was, until its tries were used up.
+    Request(Error),
+}
+
 /// How the blob came to be at the destination.
 enum Arrived {
     Sent,
@@ -61,11 +69,12 @@ impl BlobTask<'_> {
             attempt += 1;
             let error = match self.once(attempt).await {
                 Ok(arrived) => return Ok(arrived),
-                Err(error) => error,
+                Err(Failed::Request(error)) => return Err(error),
+                Err(Failed::Upload(error)) => error,
             };
-            // What asked to slow down was obeyed below, until its tries were used up.
-            let passing = matches!(error.error_type, ErrorType::Unavailable | ErrorType::Timeout);
-            let wait = if passing { policy.backoff(attempt, None, fastrand::f64()) } else { None };
+            let passing =
+                matches!(error.error_type, ErrorType::Unavailable | ErrorType::Timeout | ErrorType::Throttled);
+            let wait = if passing { policy.backoff(attempt, error.retry_after, fastrand::f64()) } else { None };
             let Some(wait) = wait else { return Err(error) };
             if self.destination.run().deadline.sleep(wait).await.is_err() {
                 return Err(error);
@@ -75,7 +84,7 @@ impl BlobTask<'_> {
         }
     }
 
-    async fn once(&self, attempt: u32) -> Result<Arrived, Error> {
+    async fn once(&self, attempt: u32) -> Result<Arrived, Failed> {
         // A broken upload may have been taken: its answer is what was lost.
         if attempt > 1 && self.destination.has_blob(&self.blob.digest).await? {
             return Ok(Arrived::Present);
@@ -101,10 +110,10 @@ impl BlobTask<'_> {
                 (Ok(opened), Ok(Started::Session(session))) => self.send(session, opened.response.into_body()).await,
                 (Err(error), Ok(Started::Session(session))) => {
                     self.destination.cancel_upload(session).await;
-                    Err(error)
+                    Err(error.into())
                 }
                 (_, Ok(Started::Mounted)) => Ok(Arrived::Mounted),
-                (_, Err(error)) => Err(error),
+                (_, Err(error)) => Err(error.into()),
             };
         }
         match self.destination.start_upload(&self.blob.digest, self.mount_from).await? {
@@ -113,7 +122,7 @@ impl BlobTask<'_> {
                 Ok(opened) => self.send(session, opened.response.into_body()).await,
                 Err(error) => {
                     self.destination.cancel_upload(session).await;
-                    Err(error)
+                    Err(error.into())
                 }
             },
         }
@@ -123,7 +132,7 @@ impl BlobTask<'_> {
         &self,
         session: Session,
         source: http_body_util::combinators::BoxBody<bytes::Bytes, Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Result<Arrived, Error> {
+    ) -> Result<Arrived, Failed> {
         let (body, watch) = VerifiedBody::new(source, self.blob, self.tally.read_counter());
         let body = StreamBody { body: body.boxed(), progress: watch.progress.clone() };
         let mut stopped = self.stopped.clone();
@@ -140,7 +149,7 @@ impl BlobTask<'_> {
                 // A destination that hangs would hang on this too.
                 let polite = self.destination.cancel_upload(session);
                 let _ = tokio::time::timeout(Duration::from_secs(5), polite).await;
-                Err(self.cause(error, &watch))
+                Err(Failed::Upload(self.cause(error, &watch)))
             }
         }
     }
@@ -159,5 +168,11 @@ impl BlobTask<'_> {
             ),
             None => error,
         }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Request(error)
     }
 }
