@@ -3,13 +3,13 @@
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_sdk_ecr::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
-    error::{DisplayErrorContext, ProvideErrorMetadata},
+    error::ProvideErrorMetadata,
 };
 use tokio::sync::OnceCell;
 
 use crate::{
     config::Role,
-    error::{Error, ErrorType},
+    error::{Error, ErrorType, chain},
 };
 
 /// The standard environment (`AWS_REGION`, credentials, `AWS_ENDPOINT_URL…`), read at first use.
@@ -63,9 +63,20 @@ impl Aws {
 /// What a failed AWS call means: by its code, which the SDK keeps for errors that it doesn't model, too.
 pub(crate) fn failure<E>(doing: &str, error: &E) -> Error
 where
-    E: ProvideErrorMetadata + std::error::Error,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let code = error.code().unwrap_or_default();
+    let Some(code) = error.code() else {
+        // No answer: no connection, or no credentials to sign with, which is where a role that can't be assumed shows.
+        let causes = chain(error);
+        let (error_type, advice) = if causes.contains("AccessDenied") {
+            (ErrorType::Denied, "; check role_arn, external_id and the role's trust policy")
+        } else if causes.contains("credentials") {
+            (ErrorType::Unauthorized, "; check the function's role")
+        } else {
+            (ErrorType::Unavailable, "")
+        };
+        return Error::new(error_type, format!("{doing}: {causes}{advice}"));
+    };
     let error_type = match code {
         "AccessDeniedException" | "AccessDenied" | "BlockedByOrganizationPolicyException" | "KmsException" => {
             ErrorType::Denied
@@ -77,7 +88,6 @@ where
         | "InvalidClientTokenId"
         | "MissingAuthenticationTokenException"
         | "ResourceNotFoundException"
-        | "ParameterNotFound"
         | "DecryptionFailure" => ErrorType::Unauthorized,
         // A quota of the account: not passing, although the SDK counts it as throttling.
         "LimitExceededException" => ErrorType::Denied,
@@ -87,18 +97,14 @@ where
         "InvalidParameterException"
         | "ValidationException"
         | "InvalidTagParameterException"
-        | "TooManyTagsException" => ErrorType::InvalidConfig,
+        | "TooManyTagsException"
+        | "ParameterNotFound"
+        | "QueueDoesNotExist"
+        | "AWS.SimpleQueueService.NonExistentQueue" => ErrorType::InvalidConfig,
         _ => ErrorType::Unavailable,
     };
-    let text = match (code, error.message()) {
-        ("", _) => {
-            let context = DisplayErrorContext(error).to_string();
-            // The context ends with the whole error in debug form: nothing for people.
-            let end = context.find(" (").unwrap_or(context.len());
-            context[..end].to_owned()
-        }
-        (code, Some(message)) => format!("{code}: {message}"),
-        (code, None) => code.to_owned(),
-    };
-    Error::new(error_type, format!("{doing}: {text}"))
+    match error.message() {
+        Some(message) => Error::new(error_type, format!("{doing}: {code}: {message}")),
+        None => Error::new(error_type, format!("{doing}: {code}")),
+    }
 }

@@ -38,6 +38,10 @@ fn all_mistakes_are_said_at_once() {
             "registries":{"ghcr.io":{"credentials":"hunter2","streams":0},
                           "local:5000":{"endpoint":"http://127.0.0.1:5000"},
                           "x.test":{"role_arn":"me","redirects":["host"]},
+                          "y.test:1":{"redirects":["https://s3.test:9000"]},
+                          "333344445555.dkr.ecr.us-east-1.amazonaws.com":{"create_repository":
+                            {"tag_mutability":"MUTABLE","tag_mutability_exclusions":["v*"],
+                             "encryption":{"type":"AES256","kms_key":"k"}}},
                           "ecr.test":{"provider":"ecr"}},
             "limits":{"blob_concurrency":0,"max_attempts":1000}}"#,
     );
@@ -53,6 +57,9 @@ fn all_mistakes_are_said_at_once() {
         "registries.local:5000.endpoint",
         "registries.x.test.role_arn",
         "registries.x.test.redirects[0]",
+        "registries.y.test:1.redirects[0]",
+        "create_repository.tag_mutability_exclusions",
+        "create_repository.encryption.kms_key",
         "registries.ecr.test: account",
         "limits.blob_concurrency",
         "limits.max_attempts",

@@ -3,17 +3,17 @@
 //! The flow of one image, in reading order: [`rules`] turn a pushed image into [`request`]s; [`sync`] resolves one,
 //! takes inventory, plans, transfers blobs, passes the commit gate, publishes manifests, reports.
 //!
-//! The layers, each naming only what stands below it:
+//! The layers, each naming only what stands below it, from the top (`tests/layers.rs` holds them to it):
 //!
-//! - [`compose`]: puts everything together
-//! - [`telemetry`], [`queue`]: what operators see, what functions tell each other
+//! - [`compose`] puts everything together
+//! - [`telemetry`] and [`queue`]: what operators see, what functions tell each other
 //! - [`sync`]: the stages
-//! - [`ecr`], [`secrets`]: adapters over the AWS SDK
+//! - [`ecr`] and [`secrets`]: adapters over the AWS SDK
 //! - [`config`], [`rules`], [`settings`], [`request`]: what users ask for
 //! - [`registry`]: the OCI distribution specification
-//! - [`mod@transport`]: HTTP
+//! - [`mod@transport`] is HTTP alone
 //! - [`limits`], [`retry`], [`provider`]: what may be done, when, how often
-//! - [`oci`], [`deadline`], [`error`]: name nothing else of ours
+//! - [`oci`], [`deadline`], [`error`] name nothing else of ours
 
 mod aws;
 pub mod compose;

@@ -8,7 +8,7 @@ mod reference;
 pub use digest::{Digest, DigestError, Hasher};
 pub use error_code::ErrorEnvelope;
 pub use manifest::{Blob, Child, MANIFEST_ACCEPT, Manifest, ManifestError};
-pub use reference::{Reference, ReferenceError, normalize_host, valid_repository, valid_tag};
+pub use reference::{Reference, ReferenceError, normalize_host};
 
 /// The most bytes that a manifest may have (4 MiB): what registries must take at least, and what ECR takes at most.
 ///

@@ -92,13 +92,31 @@ impl Provider {
         }
     }
 
-    /// Hosts outside the registry's own domain that its token service may have.
+    /// Hosts beside the registry's own that its token service may have; `None`: any in the registry's own domain.
+    ///
+    /// The known services have tenants under one domain (`acme.azurecr.io`, `other.azurecr.io`), so there a neighbour is
+    /// a stranger.
     #[must_use]
-    pub fn token_hosts(self) -> &'static [&'static str] {
+    pub fn token_hosts(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::DockerHub => &["auth.docker.io"],
-            Self::Ecr | Self::EcrPublic | Self::Ghcr | Self::Gar | Self::Acr | Self::Quay | Self::Generic => &[],
+            Self::DockerHub => Some(&["auth.docker.io"]),
+            Self::Ecr | Self::EcrPublic | Self::Ghcr | Self::Gar | Self::Acr | Self::Quay => Some(&[]),
+            Self::Generic => None,
         }
+    }
+
+    /// Whether `HEAD` tells of a blob. ECR Public answers every one with 401 or 403
+    /// (aws/containers-roadmap, issue 2671); what is not known to be there is sent.
+    #[must_use]
+    pub fn blob_head_tells(self) -> bool {
+        self != Self::EcrPublic
+    }
+
+    /// Whether an index that is there proves that its children are: ECR deletes no image that an index lists
+    /// (`ImageReferencedByManifestList`). The specification lets registries be less strict.
+    #[must_use]
+    pub fn keeps_children(self) -> bool {
+        self == Self::Ecr
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use crate::{
     aws::{Aws, failure},
     error::{Error, ErrorType},
+    oci::Digest,
     request::{ExistingTag, SyncRequest},
 };
 
@@ -101,6 +102,11 @@ impl SqsQueue {
     fn group(&self) -> Option<String> {
         self.url.ends_with(".fifo").then(|| "transship".to_owned())
     }
+
+    /// What FIFO queues tell repeated messages by.
+    fn deduplication(&self, body: &str) -> Option<String> {
+        self.group().map(|_| Digest::of(body.as_bytes()).as_str().replace(':', "-"))
+    }
 }
 
 impl Queue for SqsQueue {
@@ -115,9 +121,7 @@ impl Queue for SqsQueue {
                         .id(number.to_string())
                         .message_body(body)
                         .set_message_group_id(self.group())
-                        .set_message_deduplication_id(
-                            self.group().map(|_| crate::oci::Digest::of(body.as_bytes()).as_str()[7..].to_owned()),
-                        )
+                        .set_message_deduplication_id(self.deduplication(body))
                         .build()
                         .map_err(|error| Error::new(ErrorType::InvalidEvent, format!("{doing}: {error}")))?;
                     request = request.entries(entry);
@@ -158,6 +162,7 @@ impl Queue for SqsQueue {
                 .await
                 .send_message()
                 .queue_url(&self.url)
+                .set_message_deduplication_id(self.deduplication(&body))
                 .message_body(body)
                 .set_message_group_id(self.group())
                 .message_attributes("error_type", attribute(reason.error_type.name())?)

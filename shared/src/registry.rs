@@ -14,6 +14,7 @@ use std::{fmt, sync::Arc};
 pub use auth::{AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, Secret};
 pub use blob::BlobSource;
 pub use manifest::ManifestHead;
+pub use request::CREATE_ADVICE;
 pub use upload::{Session, Started, UPLOAD_WINDOW_BYTES};
 
 use crate::{

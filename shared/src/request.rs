@@ -62,6 +62,7 @@ impl SyncRequest {
         }
         match (self.source.digest(), self.destination.digest(), self.destination.tag()) {
             (Some(from), Some(to), _) if from != to => refuse("the destination names another digest than the source"),
+            (_, Some(_), Some(_)) => refuse("the destination names a tag and a digest; leave one out"),
             (None, Some(_), None) => refuse("the destination names a digest, the source only a tag, which can move"),
             _ => Ok(()),
         }

@@ -135,7 +135,11 @@ impl Rules {
             let mut further = Vec::new();
             for reference in next {
                 let heard = reference.registry() == source.registry()
-                    || self.0.iter().any(|rule| rule.registry.as_deref() == Some(reference.registry()));
+                    || self
+                        .0
+                        .iter()
+                        .filter_map(|rule| rule.registry.as_deref())
+                        .any(|registry| same_registry(registry, reference.registry()));
                 let raises_events = EcrHost::parse(reference.registry()).is_some();
                 if !heard || !raises_events || !seen.insert(reference.clone()) {
                     continue;
@@ -202,7 +206,7 @@ impl Rule {
     }
 
     fn takes_repository(&self, reference: &Reference) -> bool {
-        self.registry.as_deref().is_none_or(|registry| registry == reference.registry())
+        self.registry.as_deref().is_none_or(|registry| same_registry(registry, reference.registry()))
             && self.repository.as_ref().is_none_or(|globs| globs.is_match(reference.repository()))
     }
 
@@ -249,6 +253,11 @@ impl TagFilter {
     }
 }
 
+/// Whether two hosts are one registry: ECR's have several names (FIPS, dual-stack), and events imply the plain one.
+fn same_registry(one: &str, two: &str) -> bool {
+    one == two || EcrHost::parse(one).is_some_and(|home| EcrHost::parse(two) == Some(home))
+}
+
 /// A tag read as a version; a leading `v` is allowed.
 fn version(tag: &str) -> Option<Version> {
     Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
@@ -262,6 +271,12 @@ fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mut Vec<Strin
     let mut set = GlobSetBuilder::new();
     for (position, pattern) in patterns.iter().enumerate() {
         let path = if single { path.to_owned() } else { format!("{path}[{position}]") };
+        // Inside a component it would be read as one `*`.
+        let mut components = pattern.split(['/', '{', '}', ',']);
+        if components.any(|component| component.contains("**") && component != "**") {
+            mistakes.push(format!("{path}: `{pattern}`: `**` stands for whole path components, as in `team/**`"));
+            continue;
+        }
         match GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build() {
             Ok(glob) if !pattern.is_empty() => {
                 set.add(glob);

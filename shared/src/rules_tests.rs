@@ -71,6 +71,36 @@ fn every_rule_that_matches_applies_and_each_destination_comes_once() {
 }
 
 #[test]
+fn an_ecr_registry_is_the_same_by_all_its_names() {
+    for host in ["111122223333.dkr.ecr-fips.us-east-1.amazonaws.com", "111122223333.dkr-ecr.us-east-1.on.aws"] {
+        let rules =
+            rules(&format!(r#"[{{"source":{{"registry":"{host}"}},"destinations":["ghcr.io/a/{{repository}}"]}}]"#));
+        assert_eq!(destinations(&rules.unwrap(), "app", "v1").len(), 1, "{host}");
+    }
+    let other = rules(
+        r#"[{"source":{"registry":"111122223333.dkr.ecr.us-east-2.amazonaws.com"},"destinations":["ghcr.io/a/b"]}]"#,
+    );
+    assert!(destinations(&other.unwrap(), "app", "v1").is_empty());
+}
+
+#[test]
+fn a_double_star_inside_a_component_is_refused() {
+    for glob in ["team-**", "a/**b", "{a/x**,c}"] {
+        let error =
+            rules(&format!(r#"[{{"source":{{"repository":"{glob}"}},"destinations":["ghcr.io/a/{{name}}"]}}]"#));
+        assert!(error.unwrap_err().message.contains("whole path components"), "{glob}");
+    }
+    let fine = r#"[{"source":{"repository":"{team/**,base}"},"destinations":["ghcr.io/a/{name}"]}]"#;
+    assert_eq!(destinations(&rules(fine).unwrap(), "team/a/b", "v1").len(), 1);
+}
+
+#[test]
+fn a_destination_names_a_tag_or_a_digest_not_both() {
+    let error = rules(r#"[{"destinations":["ghcr.io/a/b:{tag}@{digest}"]}]"#).unwrap_err();
+    assert!(error.message.contains("a tag and a digest"), "{error}");
+}
+
+#[test]
 fn untagged_pushes_are_skipped_or_go_by_digest() {
     let untagged = pushed("app", None);
     let skip = rules(r#"[{"destinations":["ghcr.io/a/{repository}"]}]"#).unwrap();

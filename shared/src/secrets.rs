@@ -63,10 +63,10 @@ impl SecretLogin {
 }
 
 impl LoginSource for SecretLogin {
-    fn login<'a>(&'a self, fresh: bool, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
         Box::pin(async move {
             let mut kept = self.kept.lock().await;
-            if let Some(issued) = kept.as_ref().filter(|_| !fresh) {
+            if let Some(issued) = kept.as_ref().filter(|issued| refused != Some(&issued.login)) {
                 return Ok(issued.clone());
             }
             let issued = self.fetch(meter).await?;

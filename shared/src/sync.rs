@@ -7,7 +7,7 @@ mod report;
 mod resolve;
 mod transfer;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use plan::Plan;
@@ -20,7 +20,7 @@ use crate::{
     deadline::Deadline,
     error::{Error, ErrorType},
     limits::{ByteBudget, CommitGate, LayerAvailability},
-    oci::{Digest, Reference},
+    oci::{Digest, Manifest, Reference},
     registry::{Repository, Run},
     request::{ExistingTag, SyncRequest},
     transport::Meter,
@@ -73,7 +73,27 @@ pub struct Syncer {
 enum Round {
     Done(Outcome, Digest),
     /// What was planned with is no longer so; another round finds out anew.
-    Again(Error),
+    Moved(Error),
+    /// The destination said that it has blobs, and then that it hasn't: another round believes less.
+    Contradicted(Error),
+}
+
+/// What the destination's word is still good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trust {
+    /// Nothing: every blob is sent.
+    Nothing,
+    /// Its word on blobs; manifests that it has may have lost some.
+    Blobs,
+    /// Its word on manifests, and so on all that is below them.
+    Manifests,
+}
+
+/// One round: which it is, and what is believed in it.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    round: u32,
+    trust: Trust,
 }
 
 impl Syncer {
@@ -102,79 +122,140 @@ impl Syncer {
         let run = |meter: &Arc<Meter>| Run { meter: Arc::clone(meter), deadline };
         let source = self.ends.source(&request.source, run(&tally.source))?;
         let destination = self.ends.destination(&request.destination, &request.source, run(&tally.destination))?;
-        let mut round = 1;
+        let mut attempt = Attempt { round: 1, trust: Trust::Manifests };
         loop {
-            match self.round(request, &source, &destination, tally, &deadline).await? {
+            let reason = match self.round(request, &source, &destination, tally, attempt).await? {
                 Round::Done(outcome, digest) => return Ok((outcome, digest)),
-                Round::Again(reason) if round == MAX_ROUNDS => return Err(reason),
-                Round::Again(reason) => {
-                    tracing::info!(reason = %reason, sync.round = round, "beginning anew");
-                    tally.source.retry();
-                    let pause = Duration::from_millis(100 * u64::from(round));
-                    deadline.sleep(pause).await.map_err(|_| reason)?;
+                Round::Moved(reason) => reason,
+                Round::Contradicted(reason) => {
+                    attempt.trust = if attempt.trust == Trust::Manifests { Trust::Blobs } else { Trust::Nothing };
+                    reason
                 }
+            };
+            if attempt.round == MAX_ROUNDS {
+                return Err(reason);
             }
-            round += 1;
+            tracing::info!(reason = %reason, sync.round = attempt.round, "beginning anew");
+            tally.source.retry();
+            let pause = Duration::from_millis(200) * (1 << attempt.round);
+            if deadline.sleep(pause).await.is_err() {
+                return Err(reason);
+            }
+            attempt.round += 1;
         }
     }
 
-    /// resolve → inventory → plan → transfer → gate → publish.
+    /// resolve → inventory → plan → transfer → gate → publish, and a last look at the source.
     async fn round(
         &self,
         request: &SyncRequest,
         source: &Repository,
         destination: &Destination,
         tally: &Tally,
-        deadline: &Deadline,
+        attempt: Attempt,
     ) -> Result<Round, Error> {
-        let target = request.destination.target();
-        let there = destination.repository.head_manifest(target).await?;
+        let there = resolve::there(&destination.repository, request.destination.target()).await?;
         let root = match resolve::root(source, &request.source, there.as_ref()).await? {
-            resolve::Root::Same(digest) => return Ok(Round::Done(tally.unchanged(), digest)),
+            resolve::Root::Same(digest) => {
+                tally.manifest(&digest, false);
+                // In a later round it is there because an earlier one put it.
+                let outcome = if attempt.round == 1 { Outcome::Current } else { synced(request, &digest) };
+                return Ok(Round::Done(outcome, digest));
+            }
             resolve::Root::Manifest(root) => root,
         };
-        let digest = root.digest.clone();
-        if there.is_some() && request.destination.tag().is_some() {
+        // In a later round the tag may be our own.
+        if let (Some(there), 1, Some(_)) = (there, attempt.round, request.destination.tag()) {
             match request.options.existing_tag {
                 ExistingTag::Overwrite => {}
-                ExistingTag::Keep => return Ok(Round::Done(Outcome::Kept, digest)),
-                ExistingTag::Fail => return Err(tag_is_taken(request, there.and_then(|head| head.digest), &digest)),
+                ExistingTag::Keep => return Ok(Round::Done(Outcome::Kept, there)),
+                ExistingTag::Fail => return Err(tag_is_taken(request, &there, &root.digest)),
             }
         }
-        let tree = resolve::tree(source, &destination.repository, root).await?;
+        let digest = root.digest.clone();
+        let copied = self.copy(request, source, destination, tally, attempt.trust, root).await;
+        let moved = match &copied {
+            Ok(()) => moved_on(source, request, &digest).await?,
+            // A tag that moved may have taken with it what was there to be read.
+            Err(Copying::Failed(error)) if error.error_type == ErrorType::SourceNotFound => {
+                moved_on(source, request, &digest).await.unwrap_or_default()
+            }
+            Err(_) => None,
+        };
+        match (copied, moved) {
+            (_, Some(now)) => Ok(Round::Moved(Error::new(
+                ErrorType::Unavailable,
+                format!("{} moved from {digest} to {now} while it was copied", request.source),
+            ))),
+            (Ok(()), None) => Ok(Round::Done(synced(request, &digest), digest)),
+            (Err(Copying::Contradicted(error)), None) => Ok(Round::Contradicted(error)),
+            (Err(Copying::Failed(error)), None) => Err(error),
+        }
+    }
+
+    /// resolve → inventory → plan → transfer → gate → publish.
+    async fn copy(
+        &self,
+        request: &SyncRequest,
+        source: &Repository,
+        destination: &Destination,
+        tally: &Tally,
+        trust: Trust,
+        root: Manifest,
+    ) -> Result<(), Copying> {
+        let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests).await?;
         let gate = CommitGate::new(destination.availability.clone(), self.limits.manifest_commit_wait);
-        let held = inventory::ask(destination, &tree, self.limits.blob_concurrency).await?;
+        let held = match trust {
+            Trust::Nothing => HashSet::new(),
+            Trust::Blobs | Trust::Manifests => inventory::ask(destination, &tree, self.limits.blob_concurrency).await?,
+        };
         let plan = Plan::of(&tree, &held, destination.mount_from.as_deref());
         plan.log(request);
         transfer::run(&plan, source, destination, &gate, &self.budget, self.limits, tally).await?;
-        gate.open(&plan.to_be_good(), deadline).await?;
-        match publish::run(&tree, &destination.repository, target, &gate, tally).await {
-            Err(error) if error.error_type == ErrorType::BlobUnavailable => return Ok(Round::Again(error)),
-            published => published?,
-        }
-        self.converged(request, source, digest).await
-    }
-
-    /// Whether the source tag still is what was published: an older and slower sync may have put the tag after a newer
-    /// one did, so whoever moved the tag last looks once more.
-    async fn converged(&self, request: &SyncRequest, source: &Repository, digest: Digest) -> Result<Round, Error> {
-        let by_tag = request.source.digest().is_none();
-        let now = if by_tag { source.head_manifest(request.source.target()).await? } else { None };
-        if let Some(now) = now.and_then(|head| head.digest)
-            && now != digest
-        {
-            return Ok(Round::Again(Error::new(
-                ErrorType::Unavailable,
-                format!("{} moved from {digest} to {now} while it was copied", request.source),
-            )));
-        }
-        let moved_on = request.expected.as_ref().is_some_and(|expected| *expected != digest);
-        Ok(Round::Done(if moved_on { Outcome::Superseded } else { Outcome::Synced }, digest))
+        gate.open(&plan.to_be_good(), &destination.repository.run().deadline).await?;
+        let target = request.destination.target();
+        publish::run(&tree, &destination.repository, target, &gate, tally).await.map_err(|error| {
+            match error.error_type {
+                ErrorType::BlobUnavailable => Copying::Contradicted(error),
+                _ => Copying::Failed(error),
+            }
+        })
     }
 }
 
-fn tag_is_taken(request: &SyncRequest, there: Option<Digest>, digest: &Digest) -> Error {
-    let there = there.map_or_else(|| "another digest".to_owned(), |there| there.to_string());
+/// Why a copy was not finished.
+enum Copying {
+    Failed(Error),
+    /// A manifest was refused for blobs that had been called available.
+    Contradicted(Error),
+}
+
+impl From<Error> for Copying {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What the source tag points to now, if that is not `digest` any more.
+///
+/// Asked after the tag was put: an older and slower sync may have put the tag after a newer one did, so whoever moved
+/// the tag last looks once more.
+async fn moved_on(source: &Repository, request: &SyncRequest, digest: &Digest) -> Result<Option<Digest>, Error> {
+    if request.source.digest().is_some() {
+        return Ok(None);
+    }
+    let now = source.head_manifest(request.source.target()).await?.and_then(|head| head.digest);
+    Ok(now.filter(|now| now != digest))
+}
+
+fn synced(request: &SyncRequest, digest: &Digest) -> Outcome {
+    match &request.expected {
+        Some(expected) if expected != digest => Outcome::Superseded,
+        _ => Outcome::Synced,
+    }
+}
+
+fn tag_is_taken(request: &SyncRequest, there: &Digest, digest: &Digest) -> Error {
     Error::new(
         ErrorType::TagImmutable,
         format!(

@@ -13,12 +13,13 @@ mod tls;
 pub use body::{RequestBody, Response, StreamBody};
 pub use client::{Clients, Transport, TransportSettings};
 pub use error::{Failure, TransportError};
-pub use guard::forbidden_address;
 pub use meter::{Meter, MeterReading, Progress};
 pub use origin::Origin;
 pub use redact::redact;
 pub use retrying::Attempts;
 pub use tls::check_pem;
+
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use url::Url;
@@ -34,13 +35,16 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: RequestBody,
+    /// How long the answer may take once all has been sent, where that is more than a stall: a registry that closes an
+    /// upload may have gigabytes to hash or to move.
+    pub patience: Option<Duration>,
 }
 
 impl Request {
     /// A request without a body.
     #[must_use]
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: RequestBody::Empty }
+        Self { method, url, headers: HeaderMap::new(), body: RequestBody::Empty, patience: None }
     }
 
     /// The same request again; `None` where a streamed body can't be sent twice.
@@ -50,6 +54,7 @@ impl Request {
             RequestBody::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
             RequestBody::Stream(_) => return None,
         };
-        Some(Self { method: self.method.clone(), url: self.url.clone(), headers: self.headers.clone(), body })
+        let Self { method, url, headers, patience, .. } = self;
+        Some(Self { method: method.clone(), url: url.clone(), headers: headers.clone(), body, patience: *patience })
     }
 }

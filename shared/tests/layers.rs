@@ -1,6 +1,8 @@
 //! A module names only what stands lower. The order is the one of the crate's documentation and of
 //! `docs/architecture.md`.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// The modules, highest first; those of one row don't name each other.

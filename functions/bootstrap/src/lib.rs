@@ -1,6 +1,12 @@
 //! How both functions start: logs, settings, the Lambda runtime; once for each cold start.
 
-use std::{fmt, future::Future, process::ExitCode, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
@@ -79,11 +85,8 @@ where
         let serve = service_fn(|event: LambdaEvent<Value>| {
             let LambdaEvent { payload, context } = event;
             let Context { request_id, .. } = &context;
-            let invocation = Invocation {
-                payload,
-                request_id: request_id.clone(),
-                deadline: Deadline::at(wall_deadline(&context), margin),
-            };
+            let invocation =
+                Invocation { payload, request_id: request_id.clone(), deadline: deadline(&context, margin) };
             handler(Arc::clone(&app), invocation)
         });
         match lambda_runtime::run(serve).await {
@@ -96,8 +99,12 @@ where
     })
 }
 
-fn wall_deadline(context: &Context) -> SystemTime {
-    context.deadline()
+/// When the work must have ended: the invocation's deadline less the margin, which is never more than a fifth of what
+/// there is, so that a short timeout leaves time to work.
+fn deadline(context: &Context, margin: Duration) -> Deadline {
+    let end = context.deadline();
+    let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+    Deadline::at(end, margin.min(left / 5))
 }
 
 /// One thread below two virtual CPUs, where more would only switch; else one for each.

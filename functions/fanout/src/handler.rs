@@ -18,11 +18,13 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<SqsB
     let event: SqsEvent = serde_json::from_value(invocation.payload.clone()).map_err(|error| {
         Error::new(ErrorType::InvalidEvent, format!("the event can't be used: it is no SQS event ({error})"))
     })?;
+    // Before anything is done: an error of the whole batch brings every message back.
+    if event.records.iter().any(|record| record.message_id.is_none()) {
+        return Err(Error::new(ErrorType::InvalidEvent, "the event can't be used: a record has no messageId").into());
+    }
     let mut response = SqsBatchResponse::default();
     for record in event.records {
-        let id = record
-            .message_id
-            .ok_or_else(|| Error::new(ErrorType::InvalidEvent, "the event can't be used: a record has no messageId"))?;
+        let id = record.message_id.unwrap_or_default();
         let body = record.body.unwrap_or_default();
         if let Err(error) = one(&app, &invocation.request_id, invocation.deadline, &body).await {
             tracing::error!(

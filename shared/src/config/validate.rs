@@ -9,7 +9,9 @@ use crate::{
     oci::normalize_host,
     provider::{EcrHost, Provider},
     rules::Rules,
-    settings::{Document, Environment, LimitSettings, RegistrySettings},
+    settings::{
+        CreateRepository, Document, EncryptionType, Environment, LimitSettings, RegistrySettings, TagMutability,
+    },
     transport::check_pem,
 };
 
@@ -71,22 +73,51 @@ fn registry(
         }
         known.role = Some(Role { arn, external_id: settings.external_id });
     }
-    let ecr_only = [("role_arn", known.role.is_some()), ("create_repository", settings.create_repository.is_some())];
-    for (key, given) in ecr_only {
-        if given && !matches!(known.provider, Provider::Ecr | Provider::EcrPublic) {
-            mistakes.push(format!("{path}.{key}: only ECR registries have it; set `provider` if this is one"));
+    if known.role.is_some() && !matches!(known.provider, Provider::Ecr | Provider::EcrPublic) {
+        mistakes.push(format!("{path}.role_arn: only ECR registries have it; set `provider` if this is one"));
+    }
+    if let Some(create) = &settings.create_repository {
+        if known.provider != Provider::Ecr {
+            mistakes.push(format!("{path}.create_repository: only private ECR registries have it"));
         }
+        create_repository(create, &format!("{path}.create_repository"), mistakes);
     }
     known.create_repository = settings.create_repository;
     for (position, redirect) in settings.redirects.iter().enumerate() {
-        let port = redirect.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none() {
+        let has_port = redirect.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        if !has_port || normalize_host(redirect).is_none() {
             mistakes.push(format!("{path}.redirects[{position}]: expected HOST:PORT"));
         }
     }
     known.redirects = settings.redirects;
     known.streams = within(settings.streams, known.streams, 1..=256, &format!("{path}.streams"), mistakes);
     known
+}
+
+/// Source: ECR API, `CreateRepository`, `ImageTagMutabilityExclusionFilter`, `EncryptionConfiguration`.
+fn create_repository(settings: &CreateRepository, path: &str, mistakes: &mut Vec<String>) {
+    let with_exclusion = matches!(
+        settings.tag_mutability,
+        Some(TagMutability::MutableWithExclusion | TagMutability::ImmutableWithExclusion)
+    );
+    match settings.tag_mutability_exclusions.as_slice() {
+        [] if with_exclusion => mistakes.push(format!("{path}.tag_mutability: …_WITH_EXCLUSION needs exclusions")),
+        [] => {}
+        _ if !with_exclusion => mistakes.push(format!(
+            "{path}.tag_mutability_exclusions: they go with MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION"
+        )),
+        many if many.len() > 5 => mistakes.push(format!("{path}.tag_mutability_exclusions: expected 5 at most")),
+        _ => {}
+    }
+    if let Some(encryption) = &settings.encryption
+        && encryption.kind == EncryptionType::Aes256
+        && encryption.kms_key.is_some()
+    {
+        mistakes.push(format!("{path}.encryption.kms_key: AES256 has no key; expected the type KMS or KMS_DSSE"));
+    }
+    if settings.tags.len() > 50 {
+        mistakes.push(format!("{path}.tags: expected 50 at most"));
+    }
 }
 
 fn checked_endpoint(text: &str, plain_http: bool) -> Result<Url, String> {

@@ -31,14 +31,15 @@ struct Kept(Mutex<Option<LoginIssued>>);
 impl Kept {
     async fn login(
         &self,
-        fresh: bool,
+        refused: Option<&Login>,
         fetch: impl Future<Output = Result<LoginIssued, Error>>,
     ) -> Result<LoginIssued, Error> {
         let mut kept = self.0.lock().await;
         let good_for = |issued: &LoginIssued| {
             issued.expires.and_then(|end| end.duration_since(SystemTime::now()).ok()).unwrap_or_default()
         };
-        if let Some(issued) = kept.as_ref().filter(|issued| !fresh && good_for(issued) > RENEW_BEFORE) {
+        let good = |issued: &&LoginIssued| refused != Some(&issued.login) && good_for(issued) > RENEW_BEFORE;
+        if let Some(issued) = kept.as_ref().filter(good) {
             return Ok(issued.clone());
         }
         let issued = fetch.await?;
@@ -73,8 +74,8 @@ impl EcrLogin {
 }
 
 impl LoginSource for EcrLogin {
-    fn login<'a>(&'a self, fresh: bool, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
-        Box::pin(self.kept.login(fresh, self.fetch(meter)))
+    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        Box::pin(self.kept.login(refused, self.fetch(meter)))
     }
 }
 
@@ -106,8 +107,8 @@ impl EcrPublicLogin {
 }
 
 impl LoginSource for EcrPublicLogin {
-    fn login<'a>(&'a self, fresh: bool, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
-        Box::pin(self.kept.login(fresh, self.fetch(meter)))
+    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        Box::pin(self.kept.login(refused, self.fetch(meter)))
     }
 }
 

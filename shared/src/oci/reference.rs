@@ -184,7 +184,7 @@ pub fn normalize_host(host: &str) -> Option<String> {
 ///
 /// Source: OCI distribution-spec, "Pulling manifests".
 #[must_use]
-pub fn valid_repository(name: &str) -> bool {
+fn valid_repository(name: &str) -> bool {
     name.split('/').all(|component| {
         let bytes = component.as_bytes();
         let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -201,7 +201,7 @@ pub fn valid_repository(name: &str) -> bool {
 ///
 /// Source: OCI distribution-spec, "Pulling manifests".
 #[must_use]
-pub fn valid_tag(tag: &str) -> bool {
+fn valid_tag(tag: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     tag.len() <= 128
         && tag.bytes().next().is_some_and(word)

@@ -46,8 +46,8 @@ pub struct LoginIssued {
 
 /// Where a registry's login comes from: a secret, or ECR's API.
 pub trait LoginSource: Send + Sync {
-    /// The login; `fresh`: not the one that was given before, as the registry refused it.
-    fn login<'a>(&'a self, fresh: bool, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>>;
+    /// The login, and not `refused`, if another one can be had: of many who were refused at once, one fetches.
+    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>>;
 }
 
 /// Nobody in particular.
@@ -55,7 +55,7 @@ pub trait LoginSource: Send + Sync {
 pub struct AnonymousLogin;
 
 impl LoginSource for AnonymousLogin {
-    fn login<'a>(&'a self, _: bool, _: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+    fn login<'a>(&'a self, _: Option<&'a Login>, _: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
         Box::pin(async { Ok(LoginIssued { login: Login::Anonymous, expires: None }) })
     }
 }
@@ -66,6 +66,25 @@ pub struct Authenticator {
     /// The scheme, once it is known. ECR's is known from the start, which spares a refusal.
     scheme: Mutex<Option<Scheme>>,
     tokens: TokenCache,
+}
+
+/// What is sent to show who asks.
+enum Grant {
+    Login(Login),
+    Token(Secret),
+}
+
+impl Grant {
+    fn header(&self) -> Result<HeaderValue, Error> {
+        match self {
+            Self::Token(token) => header(&format!("Bearer {}", token.reveal())),
+            Self::Login(Login::Password { user, password }) => basic(user, password),
+            Self::Login(Login::Anonymous | Login::IdentityToken(_)) => Err(Error::new(
+                ErrorType::Unauthorized,
+                "the registry takes a user and a password, and the configured credentials hold none",
+            )),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +110,7 @@ impl Authenticator {
     pub(super) async fn authorization(&self, repository: &Repository) -> Result<Option<HeaderValue>, Error> {
         match self.scheme() {
             None => Ok(None),
-            Some(scheme) => self.authorize(&scheme, repository, false).await,
+            Some(scheme) => Ok(Some(self.grant(&scheme, repository, None).await?.header()?)),
         }
     }
 
@@ -112,39 +131,54 @@ impl Authenticator {
                 Error::new(ErrorType::Unauthorized, "the registry does not say which credentials it takes")
             })?;
         *self.lock() = Some(scheme.clone());
-        let fresh = match (&scheme, used) {
-            // Another request may have renewed it in the meantime: then what is there now is fresh.
-            (_, Some(used)) => self.authorize(&scheme, repository, false).await?.as_ref() == Some(used),
-            (_, None) => false,
-        };
-        self.authorize(&scheme, repository, fresh).await
+        let grant = self.grant(&scheme, repository, None).await?;
+        let header = grant.header()?;
+        if used != Some(&header) {
+            // The first to be sent, or another request has renewed it in the meantime.
+            return Ok(Some(header));
+        }
+        Ok(Some(self.grant(&scheme, repository, Some(&grant)).await?.header()?))
     }
 
-    async fn authorize(
-        &self,
-        scheme: &Scheme,
-        repository: &Repository,
-        fresh: bool,
-    ) -> Result<Option<HeaderValue>, Error> {
+    /// What may be sent under `scheme`, and not `refused`, if another can be had.
+    async fn grant(&self, scheme: &Scheme, repository: &Repository, refused: Option<&Grant>) -> Result<Grant, Error> {
         match scheme {
             Scheme::Basic => {
-                let issued = self.source.login(fresh, &repository.run().meter).await?;
-                match issued.login {
-                    Login::Password { user, password } => Ok(Some(basic(&user, &password)?)),
-                    Login::Anonymous | Login::IdentityToken(_) => Err(Error::new(
-                        ErrorType::Unauthorized,
-                        format!(
-                            "the registry takes a user and a password, and none are configured; set \
-                             registries.\"{}\".credentials",
-                            repository.client().host
-                        ),
-                    )),
-                }
+                let refused = match refused {
+                    Some(Grant::Login(login)) => Some(login),
+                    _ => None,
+                };
+                Ok(Grant::Login(self.login(repository, refused).await?))
             }
             Scheme::Bearer(bearer) => {
-                let token = self.tokens.token(bearer, repository, self.source.as_ref(), fresh).await?;
-                Ok(Some(header(&format!("Bearer {}", token.reveal()))?))
+                let refused = match refused {
+                    Some(Grant::Token(token)) => Some(token),
+                    _ => None,
+                };
+                Ok(Grant::Token(self.tokens.token(bearer, repository, self, refused).await?))
             }
+        }
+    }
+
+    /// The login, fetched within the invocation's time.
+    async fn login(&self, repository: &Repository, refused: Option<&Login>) -> Result<Login, Error> {
+        let run = repository.run();
+        let issued = run.deadline.bound(self.source.login(refused, &run.meter)).await.map_err(|_| {
+            Error::new(
+                ErrorType::DeadlineExceeded,
+                format!("getting the credentials of {repository}: the invocation's time ran out"),
+            )
+        })??;
+        match issued.login {
+            Login::Anonymous if self.scheme() == Some(Scheme::Basic) => Err(Error::new(
+                ErrorType::Unauthorized,
+                format!(
+                    "the registry takes a user and a password, and none are configured; set \
+                     registries.\"{}\".credentials",
+                    repository.client().host
+                ),
+            )),
+            login => Ok(login),
         }
     }
 

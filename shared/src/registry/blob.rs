@@ -24,15 +24,21 @@ pub struct BlobSource {
 }
 
 impl Repository {
-    /// Whether the repository has the blob.
+    /// Whether the repository is known to have the blob.
     ///
     /// # Errors
     /// Anything but a yes or a no.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        if !self.client.provider.blob_head_tells() {
+            return Ok(false);
+        }
         let operation = Operation::new(Verb::HeadBlob, digest);
         let request = Request::new(Method::HEAD, self.url(&format!("blobs/{digest}")));
-        let response = self.send(&operation, request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?;
-        Ok(response.status == StatusCode::OK)
+        // A registry that keeps blobs elsewhere may lead there, which it does for those that it has.
+        let mut wanted = READ_ANSWERS.to_vec();
+        wanted.push(StatusCode::NOT_FOUND);
+        let response = self.send(&operation, request, &wanted).await?;
+        Ok(response.status != StatusCode::NOT_FOUND)
     }
 
     /// Opens the blob to be read from its start; the body is still to come.
@@ -62,7 +68,7 @@ impl Repository {
                     let error_type = match status.as_u16() {
                         404 | 410 => ErrorType::SourceNotFound,
                         429 => ErrorType::Throttled,
-                        401 | 403 => ErrorType::Denied,
+                        // 401 and 403 too: the registry's own signature in the URL has ended, or its clock is off.
                         _ => ErrorType::Unavailable,
                     };
                     return Err(fail(error_type, format!("{status} from {at}, where the registry led")));

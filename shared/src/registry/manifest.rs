@@ -21,6 +21,8 @@ use crate::{
 pub struct ManifestHead {
     /// Its digest, where the registry says it; registries of before OCI 1.1 need not.
     pub digest: Option<Digest>,
+    /// Whether the registry calls it an index.
+    pub is_index: bool,
 }
 
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -39,7 +41,9 @@ impl Repository {
             return Ok(None);
         }
         let digest = response.header(CONTENT_DIGEST).and_then(|text| text.parse().ok());
-        Ok(Some(ManifestHead { digest }))
+        let media_type = response.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let is_index = media_type.contains("image.index") || media_type.contains("manifest.list");
+        Ok(Some(ManifestHead { digest, is_index }))
     }
 
     /// Reads the manifest under `target` and verifies its bytes: against `expected` where given, else against the

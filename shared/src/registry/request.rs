@@ -74,8 +74,13 @@ impl Repository {
                 let fresh = self.client.auth.renewed(self, &refused.challenges, used.as_ref()).await;
                 let fresh = fresh.map_err(|error| self.describe_unauthorized(operation, &refused, &error))?;
                 // A streamed body is gone; whoever streams begins anew, with the fresh token in place.
-                let Some(again) = again else { return Err(self.refusal(operation, &refused)) };
-                self.run.meter.retry_if(used.is_some());
+                let Some(again) = again else {
+                    let text = format!("{}: {refused}; a fresh token was had", self.doing(operation));
+                    return Err(Error::new(ErrorType::Unavailable, text));
+                };
+                if used.is_some() {
+                    self.run.meter.retry();
+                }
                 let response = self.send_as(operation, again, fresh).await?;
                 match self.refused_login(response, wanted).await {
                     Answer::Wanted(response) => return Ok(response),
@@ -121,10 +126,10 @@ impl Repository {
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
         let envelope = ErrorEnvelope::parse(&response.excerpt().await);
-        // ECR calls an expired token a denial; the text is the only mark.
+        // ECR calls an expired token a denial; the text is the only mark, and an answer to `HEAD` has none.
         let expired = self.client.provider == Provider::Ecr
             && status == StatusCode::FORBIDDEN
-            && envelope.message.contains("token has expired");
+            && (envelope.message.is_empty() || envelope.message.contains("token has expired"));
         let refused = Refused { status, envelope, challenges, retry_after };
         if status == StatusCode::UNAUTHORIZED || expired {
             Answer::LoginRefused(refused)
@@ -134,13 +139,13 @@ impl Repository {
     }
 
     /// Where an upload goes on: `Location`, which must stay with the registry.
-    pub(super) fn location(&self, operation: &Operation, response: &Response) -> Result<Url, Error> {
+    pub(super) fn location(&self, operation: &Operation, asked: &Url, response: &Response) -> Result<Url, Error> {
         let wrong = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(operation)));
         let text = response
             .header("location")
             .ok_or_else(|| wrong(ErrorType::Unavailable, "the answer names no Location to go on at".to_owned()))?;
         let endpoint = self.client.transport.endpoint();
-        let mut url = endpoint
+        let mut url = asked
             .join(text)
             .map_err(|error| wrong(ErrorType::Unavailable, format!("the answer's Location is no URL ({error})")))?;
         // A registry that is talked to by another name than its own may name itself; that is still the same one.
@@ -158,7 +163,8 @@ impl Repository {
             _ => Err(wrong(
                 ErrorType::UnsafeRedirect,
                 format!(
-                    "the registry wants the upload sent to {}, not to itself ({own})",
+                    "the registry wants the upload sent to {}, not to itself ({own}); behind a proxy, let the registry \
+                     know its own address, or answer relative Locations",
                     crate::transport::redact(&url)
                 ),
             )),
@@ -175,7 +181,11 @@ impl Repository {
     }
 
     pub(super) fn failure(&self, operation: &Operation, error: &TransportError) -> Error {
-        let doing = self.doing(operation);
+        self.transport_failure(&self.doing(operation), error)
+    }
+
+    /// What a request that got no answer means.
+    pub(super) fn transport_failure(&self, doing: &str, error: &TransportError) -> Error {
         let host = &self.client.host;
         let (error_type, advice) = match &error.failure {
             Failure::Untrusted(_) => (
@@ -188,8 +198,11 @@ impl Repository {
             ),
             Failure::Forbidden(_) => (ErrorType::UnsafeRedirect, String::new()),
             Failure::Stalled(_) => (ErrorType::Timeout, String::new()),
-            Failure::Deadline => (ErrorType::DeadlineExceeded, String::new()),
-            Failure::Connect(_) | Failure::Broken(_) | Failure::Body => (ErrorType::Unavailable, String::new()),
+            Failure::Deadline => (
+                ErrorType::DeadlineExceeded,
+                "; give the function a longer timeout, or more memory, which brings network and CPU".to_owned(),
+            ),
+            Failure::Connect(_) | Failure::Broken(_) => (ErrorType::Unavailable, String::new()),
         };
         Error::new(error_type, format!("{doing}: {error}{advice}"))
     }
@@ -215,31 +228,38 @@ impl Repository {
         match (refused.status.as_u16(), code) {
             (401, _) => (ErrorType::Unauthorized, "; check this registry's credentials"),
             (403, _) => (ErrorType::Denied, "; give these credentials (or this role) the right to do it"),
+            // Reads of blobs follow redirects; nothing else is expected to lead away.
+            (300..=399, _) => (ErrorType::UnsafeRedirect, "; only reads of blobs follow redirects"),
             (404, "NAME_UNKNOWN") if self.side == Side::Destination => (ErrorType::RepositoryNotFound, CREATE_ADVICE),
-            (404, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN") if writes_manifest => {
-                (ErrorType::BlobUnavailable, "; another try sends what is missing")
+            // ECR names missing layers in the text, and its code for it is not documented.
+            (404, _) if writes_manifest => (ErrorType::BlobUnavailable, "; what is missing is sent again"),
+            // An upload session that is gone, or bytes (verified here) that broke on their way: a new session does.
+            (404 | 416, _) if operation.verb == Verb::Upload => (ErrorType::Unavailable, ""),
+            (_, "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" | "DIGEST_INVALID" | "SIZE_INVALID")
+                if operation.verb == Verb::Upload =>
+            {
+                (ErrorType::Unavailable, "")
             }
-            // An upload session that is gone: a new one does.
-            (404 | 416, _) if operation.verb == Verb::Upload => (ErrorType::Unavailable, "; the upload begins anew"),
             (404, _) if self.side == Side::Destination => (ErrorType::RepositoryNotFound, CREATE_ADVICE),
             (404, _) => (ErrorType::SourceNotFound, ""),
             (408 | 499, _) => (ErrorType::Timeout, ""),
             (429, _) => (ErrorType::Throttled, ""),
             (413, _) if writes_manifest => (ErrorType::ManifestTooLarge, ""),
             (_, "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN") if writes_manifest => {
-                (ErrorType::BlobUnavailable, "; another try sends what is missing")
+                (ErrorType::BlobUnavailable, "; what is missing is sent again")
             }
             (_, "DIGEST_INVALID" | "SIZE_INVALID") if refused.status.is_client_error() => {
                 (ErrorType::DigestMismatch, "")
             }
             (400..=499, _) if writes_manifest => (ErrorType::ManifestInvalid, "; the registry does not take this kind"),
-            (400..=499, _) => (ErrorType::Denied, ""),
+            (400..=499, _) => (ErrorType::Denied, "; the registry does not take the request as it is"),
             _ => (ErrorType::Unavailable, ""),
         }
     }
 }
 
-const CREATE_ADVICE: &str =
+/// What to do about a repository that is missing at the destination.
+pub const CREATE_ADVICE: &str =
     "; create the repository, or allow it to be created (at ECR: registries.HOST.create_repository)";
 
 /// An answer, sorted.

@@ -9,7 +9,12 @@ mod streamed_put;
 pub use session::{Session, Started};
 
 use super::Repository;
-use crate::{error::Error, oci::Blob, provider::UploadStrategy, transport::StreamBody};
+use crate::{
+    error::Error,
+    oci::{Blob, Digest},
+    provider::UploadStrategy,
+    transport::StreamBody,
+};
 
 /// What a streamed copy holds at most in flight between its two connections, in bytes: the source connection's read
 /// buffer (about 400 KiB in HTTP/1.1), one frame on its way, the destination's write buffer. Chosen from the HTTP
@@ -27,14 +32,20 @@ impl Repository {
         }
     }
 
+    /// Closes `session` with what it holds, which for a blob without bytes is all there is.
+    ///
+    /// # Errors
+    /// All that a request can meet.
+    pub async fn close_upload(&self, session: &Session, digest: &Digest) -> Result<(), Error> {
+        streamed_put::close(self, &session.location, digest).await
+    }
+
     /// Sends the bytes of `blob` into `session` and closes it. The registry commits the blob, or nothing.
     ///
     /// # Errors
     /// All that a request can meet, `DigestMismatch` where the registry computes another digest.
     pub async fn upload(&self, session: &Session, blob: &Blob, body: StreamBody) -> Result<(), Error> {
         match self.client.provider.upload_strategy() {
-            // Nothing to stream: closing the session is all there is.
-            _ if blob.size == 0 => streamed_put::close(self, &session.location, &blob.digest).await,
             UploadStrategy::StreamedPut => streamed_put::send(self, session, blob, body).await,
             UploadStrategy::SinglePatch => single_patch::send(self, session, blob, body).await,
             UploadStrategy::Chunked { chunk } => chunked::send(self, session, blob, body, chunk).await,

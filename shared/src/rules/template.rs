@@ -68,7 +68,11 @@ impl Template {
         }
         let example = Reference::new("registry.example.com", "team/app", Some("v1"), None);
         let example = example.map_err(|error| error.to_string())?;
-        self.fill(&example, Some(&Digest::of(b""))).map(drop).map_err(|error| error.message)
+        let filled = self.fill(&example, Some(&Digest::of(b""))).map_err(|error| error.message)?;
+        match (filled.tag(), filled.digest()) {
+            (Some(_), Some(_)) => Err(format!("`{text}` names a tag and a digest; leave one out")),
+            _ => Ok(()),
+        }
     }
 
     /// Whether it leads every image of `registry` onto itself.

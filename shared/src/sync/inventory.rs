@@ -8,6 +8,7 @@ use super::{Destination, resolve::ManifestTree};
 use crate::{
     error::{Error, ErrorType},
     oci::Digest,
+    registry::CREATE_ADVICE,
 };
 
 /// Asks for all blobs of `tree`: in batches at ECR, one by one elsewhere, `at_once` of them in parallel.
@@ -37,21 +38,29 @@ pub(super) async fn ask(
         let answers: Vec<Option<Digest>> = asked.buffer_unordered(at_once as usize).try_collect().await?;
         return Ok(answers.into_iter().flatten().collect());
     };
-    if wanted.is_empty() {
-        return Ok(HashSet::new());
-    }
-    match (availability.available(&wanted).await, &destination.creation) {
-        (Err(error), Some(creation)) if error.error_type == ErrorType::RepositoryNotFound => {
-            creation.create().await?;
-            Ok(HashSet::new())
+    let run = destination.repository.run();
+    let asked = async {
+        let missing = match wanted.as_slice() {
+            // Nothing to ask about: whether there is a repository is found out by creating it.
+            [] if destination.creation.is_none() => return Ok(HashSet::new()),
+            [] => Error::new(ErrorType::RepositoryNotFound, ""),
+            wanted => match availability.available(wanted).await {
+                Err(error) if error.error_type == ErrorType::RepositoryNotFound => error,
+                answer => return answer,
+            },
+        };
+        match &destination.creation {
+            Some(creation) => creation.create().await.map(|()| HashSet::new()),
+            None => {
+                let text = format!("{}{CREATE_ADVICE}", missing.message);
+                Err(Error::new(ErrorType::RepositoryNotFound, text))
+            }
         }
-        (Err(error), None) if error.error_type == ErrorType::RepositoryNotFound => Err(Error::new(
-            ErrorType::RepositoryNotFound,
-            format!(
-                "{}; create the repository, or allow it to be created with registries.HOST.create_repository",
-                error.message
-            ),
-        )),
-        (answer, _) => answer,
-    }
+    };
+    run.deadline.bound(asked).await.map_err(|_| {
+        Error::new(
+            ErrorType::DeadlineExceeded,
+            format!("asking {} for its blobs: the invocation's time ran out", destination.repository),
+        )
+    })?
 }

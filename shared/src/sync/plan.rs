@@ -33,8 +33,10 @@ impl Plan {
     /// The largest blobs go first: begun last, one alone would be the tail that everything waits for.
     pub(super) fn of(tree: &ManifestTree, held: &HashSet<Digest>, mount_from: Option<&str>) -> Self {
         let mut seen = HashSet::new();
-        let all = tree.manifests.iter().flat_map(|manifest| &manifest.blobs);
-        let mut blobs: Vec<(Blob, Action)> = all
+        // A blob that one manifest calls foreign and another does not is needed; so the ordinary mention is taken.
+        let mentions = || tree.manifests.iter().flat_map(|manifest| &manifest.blobs);
+        let ordinary_first = mentions().filter(|blob| !blob.foreign).chain(mentions().filter(|blob| blob.foreign));
+        let mut blobs: Vec<(Blob, Action)> = ordinary_first
             .filter(|blob| seen.insert(&blob.digest))
             .map(|blob| {
                 let action = match mount_from {

@@ -17,7 +17,7 @@ fn image(layers: &[(&str, usize, bool)]) -> ManifestTree {
     );
     let bytes = Bytes::from(body);
     let manifest = Manifest::parse(bytes.clone(), Digest::of(&bytes), None).unwrap();
-    ManifestTree { manifests: vec![manifest], present: 0, only_tag: false }
+    ManifestTree { manifests: vec![manifest], present: Vec::new(), only_tag: false }
 }
 
 #[test]

@@ -3,7 +3,12 @@
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{report::Tally, resolve::ManifestTree};
-use crate::{error::Error, limits::CommitGate, oci::Manifest, registry::Repository};
+use crate::{
+    error::{Error, ErrorType},
+    limits::CommitGate,
+    oci::Manifest,
+    registry::Repository,
+};
 
 /// Manifests that are put at once. ECR takes 10 `PutImage` a second for an account and region.
 const AT_ONCE: usize = 4;
@@ -16,7 +21,7 @@ pub(super) async fn run(
     gate: &CommitGate,
     tally: &Tally,
 ) -> Result<(), Error> {
-    (0..tree.present).for_each(|_| tally.manifest_present());
+    tree.present.iter().for_each(|digest| tally.manifest(digest, false));
     let Some((root, below)) = tree.manifests.split_last() else { return Ok(()) };
     // Images in any order; indexes after them, in order, as one may list another.
     let (indexes, images): (Vec<&Manifest>, Vec<&Manifest>) = below.iter().partition(|manifest| manifest.is_index);
@@ -39,7 +44,20 @@ async fn put(
     tally: &Tally,
 ) -> Result<(), Error> {
     let permit = gate.permit(manifest)?;
-    destination.put_manifest(permit, target).await?;
-    tally.manifest_pushed();
+    match destination.put_manifest(permit, target).await {
+        Ok(()) => tally.manifest(&manifest.digest, true),
+        // ECR refuses to put an immutable tag again even if it holds this very digest: somebody else was faster, or the
+        // answer to our own put was lost.
+        Err(error) if error.error_type == ErrorType::TagImmutable => {
+            let there = destination.head_manifest(target).await?.and_then(|head| head.digest);
+            if there.as_ref() != Some(&manifest.digest) {
+                let there = there.map_or_else(|| "another digest".to_owned(), |digest| digest.to_string());
+                let text = format!("{}; it holds {there}, the source {}", error.message, manifest.digest);
+                return Err(Error::new(ErrorType::TagImmutable, text));
+            }
+            tally.manifest(&manifest.digest, false);
+        }
+        Err(error) => return Err(error),
+    }
     Ok(())
 }

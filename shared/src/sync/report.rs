@@ -1,8 +1,9 @@
 //! What a sync did, as its result says it.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,7 +11,12 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{error::Error, oci::Digest, request::SyncRequest, transport::Meter};
+use crate::{
+    error::Error,
+    oci::{Blob, Digest},
+    request::SyncRequest,
+    transport::Meter,
+};
 
 /// How a sync ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -111,49 +117,38 @@ pub struct RequestCounts {
     pub aws_api: u32,
 }
 
-/// Counts while a sync runs; shared by its tasks.
+/// How a blob came to be at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrived {
+    /// It was sent.
+    Sent,
+    /// It was mounted from another repository.
+    Mounted,
+    /// It was there.
+    Present,
+}
+
+/// Counts while a sync runs; shared by its tasks. Kept by digest, and the first word on one stays: a later round finds
+/// there what an earlier one sent.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) source: Arc<Meter>,
     pub(super) destination: Arc<Meter>,
-    manifests_pushed: AtomicU64,
-    manifests_present: AtomicU64,
-    transferred: AtomicU64,
-    mounted: AtomicU64,
-    present: AtomicU64,
+    blobs: Mutex<HashMap<Digest, (Arrived, u64)>>,
+    /// Whether a manifest was pushed, or was there.
+    manifests: Mutex<HashMap<Digest, bool>>,
     read: Arc<AtomicU64>,
-    written: AtomicU64,
-    avoided: AtomicU64,
 }
 
 impl Tally {
-    /// The destination has the whole image already.
-    pub(super) fn unchanged(&self) -> Outcome {
-        self.manifest_present();
-        Outcome::Current
+    /// The blob has arrived.
+    pub(super) fn blob(&self, blob: &Blob, how: Arrived) {
+        locked(&self.blobs).entry(blob.digest.clone()).or_insert((how, blob.size));
     }
 
-    pub(super) fn manifest_pushed(&self) {
-        self.manifests_pushed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn manifest_present(&self) {
-        self.manifests_present.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn blob_transferred(&self, bytes: u64) {
-        self.transferred.fetch_add(1, Ordering::Relaxed);
-        self.written.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn blob_mounted(&self, bytes: u64) {
-        self.mounted.fetch_add(1, Ordering::Relaxed);
-        self.avoided.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn blob_present(&self, bytes: u64) {
-        self.present.fetch_add(1, Ordering::Relaxed);
-        self.avoided.fetch_add(bytes, Ordering::Relaxed);
+    /// The manifest is at the destination: pushed, or there before.
+    pub(super) fn manifest(&self, digest: &Digest, pushed: bool) {
+        locked(&self.manifests).entry(digest.clone()).or_insert(pushed);
     }
 
     /// Where a body counts the bytes that it reads.
@@ -168,7 +163,13 @@ impl Tally {
         took: Duration,
         peak_buffer_bytes: u64,
     ) -> SyncReport {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let blobs = |wanted: Arrived| -> (u64, u64) {
+            let blobs = locked(&self.blobs);
+            let of_them = blobs.values().filter(|(how, _)| *how == wanted);
+            of_them.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes + size))
+        };
+        let (sent, mounted, present) = (blobs(Arrived::Sent), blobs(Arrived::Mounted), blobs(Arrived::Present));
+        let (pushed, held): (Vec<bool>, Vec<bool>) = locked(&self.manifests).values().partition(|pushed| **pushed);
         let (source, destination) = (self.source.read(), self.destination.read());
         let (outcome, digest, error) = match result {
             Ok((outcome, digest)) => (outcome, Some(digest.to_string()), None),
@@ -179,17 +180,14 @@ impl Tally {
             source: request.source.to_string(),
             destination: request.destination.to_string(),
             digest,
-            manifests: ManifestCounts {
-                pushed: count(&self.manifests_pushed),
-                present: count(&self.manifests_present),
-            },
-            blobs: BlobCounts {
-                transferred: count(&self.transferred),
-                mounted: count(&self.mounted),
-                present: count(&self.present),
-            },
+            manifests: ManifestCounts { pushed: pushed.len() as u64, present: held.len() as u64 },
+            blobs: BlobCounts { transferred: sent.0, mounted: mounted.0, present: present.0 },
             referrers: ManifestCounts::default(),
-            bytes: ByteCounts { read: count(&self.read), written: count(&self.written), avoided: count(&self.avoided) },
+            bytes: ByteCounts {
+                read: self.read.load(Ordering::Relaxed),
+                written: sent.1,
+                avoided: mounted.1 + present.1,
+            },
             requests: RequestCounts {
                 source: source.requests,
                 destination: destination.requests,
@@ -204,4 +202,9 @@ impl Tally {
             error,
         }
     }
+}
+
+/// Held to look up or insert, which can't leave the map half made.
+fn locked<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }

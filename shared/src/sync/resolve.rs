@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::{
     error::{Error, ErrorType},
     oci::{Child, Digest, Manifest, Reference},
-    registry::{ManifestHead, Repository},
+    registry::Repository,
 };
 
 /// Indexes inside indexes. Buildx makes one level, multi-arch artifacts two; nobody is known to make more than three.
@@ -35,8 +35,8 @@ pub(super) enum Root {
 pub(super) struct ManifestTree {
     /// Those to put, children before what lists them; the root is the last.
     pub(super) manifests: Vec<Manifest>,
-    /// How many the destination has already; they and all below them are left out of `manifests`.
-    pub(super) present: usize,
+    /// Those that the destination has already; they and all below them are left out of `manifests`.
+    pub(super) present: Vec<Digest>,
     /// Whether the destination has the root's whole content, so that only a tag is to be set.
     pub(super) only_tag: bool,
 }
@@ -47,18 +47,23 @@ impl ManifestTree {
     }
 }
 
+/// The digest that the destination has under `target`, if anything.
+pub(super) async fn there(destination: &Repository, target: &str) -> Result<Option<Digest>, Error> {
+    match destination.head_manifest(target).await? {
+        None => Ok(None),
+        Some(head) if head.digest.is_some() => Ok(head.digest),
+        // Registries of before OCI 1.1 need not say it; the bytes do.
+        Some(_) => Ok(Some(destination.manifest(target, None).await?.digest)),
+    }
+}
+
 /// Finds out what the source reference points to now.
 ///
 /// The destination was asked first: where it has nothing under the name, the source's manifest is needed anyway and a
 /// `HEAD` would be a request too many; where it has something, a `HEAD` may be all that it takes.
-pub(super) async fn root(
-    source: &Repository,
-    reference: &Reference,
-    there: Option<&ManifestHead>,
-) -> Result<Root, Error> {
+pub(super) async fn root(source: &Repository, reference: &Reference, there: Option<&Digest>) -> Result<Root, Error> {
     let target = reference.target();
-    let known_there = there.and_then(|head| head.digest.as_ref());
-    let now = match (reference.digest(), known_there) {
+    let now = match (reference.digest(), there) {
         (Some(digest), _) => Some(digest.clone()),
         (None, Some(_)) => {
             let head = source.head_manifest(target).await?;
@@ -69,26 +74,34 @@ pub(super) async fn root(
         }
         (None, None) => None,
     };
-    match (&now, known_there) {
-        (Some(now), Some(there)) if now == there => Ok(Root::Same(now.clone())),
+    let manifest = match now {
+        Some(now) if there == Some(&now) => return Ok(Root::Same(now)),
         // By digest, so that what was compared is what is copied.
-        (Some(now), _) => Ok(Root::Manifest(source.manifest(now.as_str(), Some(now)).await?)),
-        (None, _) => Ok(Root::Manifest(source.manifest(target, None).await?)),
-    }
+        Some(now) => source.manifest(now.as_str(), Some(&now)).await?,
+        None => source.manifest(target, None).await?,
+    };
+    Ok(if there == Some(&manifest.digest) { Root::Same(manifest.digest) } else { Root::Manifest(manifest) })
 }
 
-/// Reads the whole image below `root`. A manifest that the destination has is not read, nor what is below it: no
-/// registry takes an index before its children, nor an image before its blobs.
-pub(super) async fn tree(source: &Repository, destination: &Repository, root: Manifest) -> Result<ManifestTree, Error> {
+/// Reads the whole image below `root`. If its word is trusted, a manifest that the destination has is not read, nor
+/// what is below it, since no registry takes an image before its blobs. An index proves its children only where the
+/// registry keeps them ([`crate::provider::Provider::keeps_children`]); elsewhere they are asked for one by one.
+pub(super) async fn tree(
+    source: &Repository,
+    destination: &Repository,
+    root: Manifest,
+    trusted: bool,
+) -> Result<ManifestTree, Error> {
+    let provider = destination.client().provider();
     // At ECR one batch call tells of all blobs of a single image; elsewhere one question for the manifest may spare
     // one for each blob, and an index's children besides.
-    let worth_asking = root.is_index || !destination.client().provider().tells_of_many_blobs_at_once();
-    if worth_asking && destination.head_manifest(root.digest.as_str()).await?.is_some() {
-        return Ok(ManifestTree { manifests: vec![root], present: 0, only_tag: true });
+    let proves = if root.is_index { provider.keeps_children() } else { !provider.tells_of_many_blobs_at_once() };
+    if trusted && proves && destination.head_manifest(root.digest.as_str()).await?.is_some() {
+        return Ok(ManifestTree { manifests: vec![root], present: Vec::new(), only_tag: true });
     }
     let mut seen = HashSet::from([root.digest.clone()]);
     let mut bytes = root.bytes.len();
-    let mut present = 0;
+    let mut present = Vec::new();
     let mut levels = vec![vec![root]];
     loop {
         let children: Vec<Child> = levels
@@ -112,25 +125,40 @@ pub(super) async fn tree(source: &Repository, destination: &Repository, root: Ma
         if declared.saturating_add(bytes as u64) > MAX_TREE_BYTES as u64 {
             return Err(too_much(&levels, &format!("its manifests are over {MAX_TREE_BYTES} bytes together")));
         }
-        let found: Vec<Option<Manifest>> = stream::iter(children)
-            .map(|child| self::child(source, destination, child))
+        let found: Vec<Found> = stream::iter(children)
+            .map(|child| self::child(source, destination, child, trusted))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        present += found.iter().filter(|child| child.is_none()).count();
-        let level: Vec<Manifest> = found.into_iter().flatten().collect();
+        let mut level = Vec::new();
+        for child in found {
+            match child {
+                Found::There(digest) => present.push(digest),
+                Found::Read(manifest) => level.push(manifest),
+            }
+        }
         bytes += level.iter().map(|manifest| manifest.bytes.len()).sum::<usize>();
         levels.push(level);
     }
-    // A manifest that two levels list stands at the higher one; put order must still be children first.
     let manifests = children_first(levels.into_iter().flatten().collect());
     Ok(ManifestTree { manifests, present, only_tag: false })
 }
 
-/// Reads one child, unless the destination has it (`None`).
-async fn child(source: &Repository, destination: &Repository, child: Child) -> Result<Option<Manifest>, Error> {
-    if destination.head_manifest(child.digest.as_str()).await?.is_some() {
-        return Ok(None);
+/// A child of an index.
+enum Found {
+    /// The destination has it, and all below it.
+    There(Digest),
+    /// It has to be put.
+    Read(Manifest),
+}
+
+/// Reads one child, unless the destination has it.
+async fn child(source: &Repository, destination: &Repository, child: Child, trusted: bool) -> Result<Found, Error> {
+    if trusted
+        && let Some(head) = destination.head_manifest(child.digest.as_str()).await?
+        && (!head.is_index || destination.client().provider().keeps_children())
+    {
+        return Ok(Found::There(child.digest));
     }
     let manifest = source.manifest(child.digest.as_str(), Some(&child.digest)).await?;
     if manifest.bytes.len() as u64 != child.size {
@@ -144,7 +172,7 @@ async fn child(source: &Repository, destination: &Repository, child: Child) -> R
             ),
         ));
     }
-    Ok(Some(manifest))
+    Ok(Found::Read(manifest))
 }
 
 /// Orders manifests so that each stands after all that it lists. The first one is the root, and ends last.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     Destination,
     plan::{Action, Plan},
-    report::Tally,
+    report::{Arrived, Tally},
 };
 use crate::{
     config::Limits,
@@ -41,7 +41,7 @@ pub(super) async fn run(
             Action::Foreign => {}
             Action::Present => {
                 gate.note_good(blob.digest.clone());
-                tally.blob_present(blob.size);
+                tally.blob(blob, Arrived::Present);
             }
             Action::Copy => to_move.push((blob, None)),
             Action::Mount(from) => to_move.push((blob, Some(from.as_str()))),

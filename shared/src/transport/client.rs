@@ -10,13 +10,14 @@ use std::{
 use reqwest::redirect::Policy;
 use url::{Host, Url};
 
-use super::{
-    Failure, Origin, Request, Response, body::RequestBody, guard::GuardedResolver, guard::forbidden_address, tls::Trust,
-};
+use super::{Failure, Origin, Request, Response, guard::GuardedResolver, guard::forbidden_address, tls::Trust};
 use crate::deadline::Deadline;
 
 /// For a connection, TLS included. Chosen: far over any real one within a continent, well under a short deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between pings on an h2 connection that has streams open, and for their answers. Chosen: well under a stall.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// All HTTP clients of a process. Registries that trust the same roots share connections' settings and the roots.
 #[derive(Debug, Default)]
@@ -47,6 +48,9 @@ impl Clients {
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .http2_adaptive_window(true)
+            // A connection that died without a word would be used by every further try.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("transship/", env!("CARGO_PKG_VERSION")));
@@ -164,34 +168,36 @@ impl Transport {
         let (body, progress) = request.body.into_parts();
         let sending = client.request(request.method, request.url).headers(request.headers).body(body).send();
         let stall = self.settings.stall;
+        let patience = request.patience.unwrap_or(stall).max(stall);
         let response = match progress {
-            None => deadline.bound(tokio::time::timeout(stall, sending)).await?.map_err(|_| Failure::Stalled(stall))?,
-            Some(progress) => deadline.bound(watched(sending, &progress, stall)).await??,
+            None => deadline
+                .bound(tokio::time::timeout(patience, sending))
+                .await?
+                .map_err(|_| Failure::Stalled(patience))?,
+            Some(progress) => deadline.bound(watched(sending, &progress, stall, patience)).await??,
         };
         Ok(Response::new(response.map_err(Failure::of)?, stall, *deadline))
     }
 }
 
-/// Gives `sending` up when no byte of its body has moved for `stall`, however long the whole of it takes.
+/// Gives `sending` up when no byte of its body has moved for `stall`, however long the whole of it takes; after the
+/// last byte, the answer has `patience`.
 async fn watched<T>(
     sending: impl Future<Output = T>,
     progress: &super::Progress,
     stall: Duration,
+    patience: Duration,
 ) -> Result<T, Failure> {
     tokio::pin!(sending);
-    let mut seen = progress.bytes();
     loop {
-        match tokio::time::timeout(stall, &mut sending).await {
+        let (seen, limit) = (progress.bytes(), if progress.has_ended() { patience } else { stall });
+        match tokio::time::timeout(limit, &mut sending).await {
             Ok(output) => return Ok(output),
-            Err(_) if progress.bytes() == seen => return Err(Failure::Stalled(stall)),
-            Err(_) => seen = progress.bytes(),
+            // What ended meanwhile has its patience still before it.
+            Err(_) if progress.bytes() == seen && (limit == patience || !progress.has_ended()) => {
+                return Err(Failure::Stalled(limit));
+            }
+            Err(_) => {}
         }
-    }
-}
-
-/// Requests that a registry's token service gets go the same way; an empty body is no stream.
-impl From<bytes::Bytes> for RequestBody {
-    fn from(bytes: bytes::Bytes) -> Self {
-        if bytes.is_empty() { Self::Empty } else { Self::Bytes(bytes) }
     }
 }

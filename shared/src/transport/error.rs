@@ -33,8 +33,6 @@ pub enum Failure {
     Broken(Box<dyn StdError + Send + Sync>),
     /// Nothing moved for this long. Tried again like a broken connection.
     Stalled(Duration),
-    /// The body's own source failed; the cause is with the body. Not tried again here.
-    Body,
     /// The invocation's time ran out.
     Deadline,
 }
@@ -51,13 +49,7 @@ impl Failure {
             Some(rustls::Error::InvalidMessage(reason)) => return Self::NotTls(format!("{reason:?}")),
             _ => {}
         }
-        if error.is_connect() {
-            Self::Connect(Box::new(error))
-        } else if error.is_body() {
-            Self::Body
-        } else {
-            Self::Broken(Box::new(error))
-        }
+        if error.is_connect() { Self::Connect(Box::new(error)) } else { Self::Broken(Box::new(error)) }
     }
 
     /// Whether the same request may be sent again, if it can be.
@@ -113,7 +105,6 @@ impl fmt::Display for TransportError {
             Failure::Forbidden(text) => f.write_str(text),
             Failure::Broken(error) => write!(f, "the exchange broke: {}", crate::error::chain(error.as_ref())),
             Failure::Stalled(limit) => write!(f, "nothing moved for {} ms", limit.as_millis()),
-            Failure::Body => f.write_str("the body that was being sent could not be read to its end"),
             Failure::Deadline => f.write_str("the invocation's time ran out"),
         }
     }

@@ -40,7 +40,7 @@ impl Resolve for GuardedResolver {
 
 /// Whether a literal address is none that a registry may lead to: the machine's own, or private.
 #[must_use]
-pub fn forbidden_address(address: IpAddr) -> bool {
+pub(super) fn forbidden_address(address: IpAddr) -> bool {
     let private = match canonical(address) {
         IpAddr::V4(v4) => v4.is_private() || shared(v4),
         // Unique local addresses, fc00::/7.

@@ -1,6 +1,6 @@
 //! What one run did, counted where it happens.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Counts of one side of one run.
 #[derive(Debug, Default)]
@@ -35,13 +35,6 @@ impl Meter {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Something is tried again, if `tried` says that there was a first try worth the name.
-    pub fn retry_if(&self, tried: bool) {
-        if tried {
-            self.retry();
-        }
-    }
-
     /// An answer asked to slow down.
     pub fn throttle(&self) {
         self.throttled.fetch_add(1, Ordering::Relaxed);
@@ -66,17 +59,31 @@ impl Meter {
 
 /// How far a streamed body has come, shared between the body and whoever watches it for a stall.
 #[derive(Debug, Default)]
-pub struct Progress(AtomicU64);
+pub struct Progress {
+    bytes: AtomicU64,
+    ended: AtomicBool,
+}
 
 impl Progress {
     /// That many bytes more have passed.
     pub fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes that have passed in all.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The last byte has passed: what is waited for now is the receiver's answer.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the last byte has passed.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 }

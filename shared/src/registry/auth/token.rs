@@ -12,12 +12,12 @@ use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 use url::{Url, form_urlencoded};
 
-use super::{Login, LoginSource, Secret, challenge::Bearer};
+use super::{Authenticator, Login, Secret, challenge::Bearer};
 use crate::{
     error::{Error, ErrorType},
     oci::ErrorEnvelope,
     registry::Repository,
-    transport::{Attempts, Failure, Origin, Request, RequestBody, Response, redact},
+    transport::{Attempts, Origin, Request, RequestBody, Response, redact},
 };
 
 /// What a token without `expires_in` lives (the token specification's default).
@@ -46,24 +46,24 @@ struct Wire {
 }
 
 impl TokenCache {
-    /// A token for what `repository` does; `fresh`: not the one in the cache.
+    /// A token for what `repository` does, and not `refused`.
     pub(super) async fn token(
         &self,
         bearer: &Bearer,
         repository: &Repository,
-        source: &dyn LoginSource,
-        fresh: bool,
+        asking: &Authenticator,
+        refused: Option<&Secret>,
     ) -> Result<Secret, Error> {
         let scopes = scopes(bearer, repository);
-        let key = scopes.join(" ");
+        let key = format!("{} {} {}", bearer.realm, bearer.service.as_deref().unwrap_or_default(), scopes.join(" "));
         let mut tokens = self.tokens.lock().await;
-        if !fresh
-            && let Some(token) = tokens.get(&key)
+        if let Some(token) = tokens.get(&key)
+            && refused != Some(&token.text)
             && Instant::now() < token.renew
         {
             return Ok(token.text.clone());
         }
-        let token = fetch(bearer, &scopes, repository, source).await?;
+        let token = fetch(bearer, &scopes, repository, asking).await?;
         let text = token.text.clone();
         tokens.insert(key, token);
         Ok(text)
@@ -86,20 +86,19 @@ async fn fetch(
     bearer: &Bearer,
     scopes: &[String],
     repository: &Repository,
-    source: &dyn LoginSource,
+    asking: &Authenticator,
 ) -> Result<Token, Error> {
     let realm = trusted_realm(bearer, repository)?;
-    let meter = &repository.run.meter;
-    let issued = source.login(false, meter).await?;
-    match ask(&realm, bearer, scopes, &issued.login, repository).await {
+    let login = asking.login(repository, None).await?;
+    match ask(&realm, bearer, scopes, &login, repository).await {
         // A secret may have been rotated since it was fetched.
         Err(error) if error.error_type == ErrorType::Unauthorized => {
-            let again = source.login(true, meter).await?;
-            if again.login == issued.login {
+            let again = asking.login(repository, Some(&login)).await?;
+            if again == login {
                 return Err(error);
             }
-            meter.retry();
-            ask(&realm, bearer, scopes, &again.login, repository).await
+            repository.run.meter.retry();
+            ask(&realm, bearer, scopes, &again, repository).await
         }
         answer => answer,
     }
@@ -119,12 +118,18 @@ fn trusted_realm(bearer: &Bearer, repository: &Repository) -> Result<Url, Error>
     }
     let identity = Url::parse(&repository.client.provider.default_endpoint(&repository.client.host)).ok();
     let identity = identity.as_ref().and_then(Origin::of);
-    let known = repository.client.provider.token_hosts().iter().any(|host| realm.host.to_string() == **host);
-    if known || realm.shares_domain(own) || identity.is_some_and(|identity| realm.shares_domain(&identity)) {
-        Ok(url)
-    } else {
-        Err(refuse(format!("{} is outside the registry's own domain", redact(&url))))
-    }
+    let host = realm.host.to_string();
+    let inside = match repository.client.provider.token_hosts() {
+        // A registry of whoever it is: its own domain.
+        None => realm.shares_domain(own) || identity.is_some_and(|identity| realm.shares_domain(&identity)),
+        // A service with many tenants under one domain: itself and what is known to be its own.
+        Some(known) => {
+            realm.host == own.host
+                || identity.is_some_and(|identity| realm.host == identity.host)
+                || known.contains(&host.as_str())
+        }
+    };
+    if inside { Ok(url) } else { Err(refuse(format!("{} is outside the registry's own domain", redact(&url)))) }
 }
 
 async fn ask(
@@ -203,15 +208,9 @@ async fn send(request: Request, repository: &Repository) -> Result<Response, Err
     let run = &repository.run;
     let under =
         Attempts { policy: repository.client.policy, meter: &run.meter, counted: false, deadline: &run.deadline };
-    repository.client.transport.send(request, under).await.map_err(|error| {
-        let error_type = match error.failure {
-            Failure::Forbidden(_) => ErrorType::UnsafeRedirect,
-            Failure::Untrusted(_) | Failure::NotTls(_) => ErrorType::InvalidConfig,
-            Failure::Deadline => ErrorType::DeadlineExceeded,
-            Failure::Stalled(_) => ErrorType::Timeout,
-            Failure::Connect(_) | Failure::Broken(_) | Failure::Body => ErrorType::Unavailable,
-        };
-        Error::new(error_type, format!("asking the token service {url} for {repository}: {error}"))
+    let sent = repository.client.transport.send(request, under).await;
+    sent.map_err(|error| {
+        repository.transport_failure(&format!("asking the token service {url} for {repository}"), &error)
     })
 }
 

@@ -40,7 +40,9 @@ pub(super) async fn send(
     }
     let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
     let mut location = session.location.clone();
-    let mut buffer = BytesMut::new();
+    let most = usize::try_from(blob.size).unwrap_or(usize::MAX).min(chunk);
+    // A frame may reach over the chunk's end; with room for it the buffer never grows.
+    let mut buffer = BytesMut::with_capacity(most + FRAME_ROOM);
     // Our own count: some registries report a wrong `Range`, or none.
     let mut offset: u64 = 0;
     while offset < blob.size {
@@ -50,18 +52,21 @@ pub(super) async fn send(
         })?;
         let piece: Bytes = buffer.split_to(buffer.len().min(chunk)).freeze();
         let last = offset + piece.len() as u64 - 1;
-        let mut request = carrying(Method::PATCH, location, piece.len() as u64);
+        let mut request = carrying(Method::PATCH, location.clone(), piece.len() as u64);
         // The specification's form, `start-end`; ACR refuses HTTP's `bytes start-end/*`.
         let range = HeaderValue::try_from(format!("{offset}-{last}"))
             .map_err(|error| Error::new(ErrorType::Unavailable, error.to_string()))?;
         request.headers.insert(CONTENT_RANGE, range);
         request.body = RequestBody::Bytes(piece);
         let response = repository.send(&operation, request, &TAKEN).await?;
-        location = repository.location(&operation, &response)?;
+        location = repository.location(&operation, &location, &response)?;
         offset = last + 1;
     }
     close(repository, &location, &blob.digest).await
 }
+
+/// More than any HTTP frame is here: 16 KiB in h2 and TLS, up to 512 KiB from an HTTP/1.1 read buffer.
+const FRAME_ROOM: usize = 512 * 1024;
 
 /// Reads until the buffer holds a chunk or the body ends. The body ends early only with an error.
 async fn fill(body: &mut StreamBody, buffer: &mut BytesMut, chunk: usize, stall: Duration) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! Upload sessions: opened, or spared by a mount; given up politely.
 
+use std::time::Duration;
+
 use http::{
     HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
@@ -10,7 +12,11 @@ use super::super::{
     Repository,
     request::{Operation, Verb},
 };
-use crate::{error::Error, oci::Digest, transport::Request};
+use crate::{
+    error::{Class, Error},
+    oci::Digest,
+    transport::Request,
+};
 
 /// An open upload session.
 #[derive(Debug)]
@@ -40,16 +46,16 @@ impl Repository {
     /// All that a request can meet.
     pub async fn start_upload(&self, digest: &Digest, mount_from: Option<&str>) -> Result<Started, Error> {
         let operation = Operation::new(Verb::StartUpload, digest);
-        let mut url = self.url("blobs/uploads/");
+        let plain = self.url("blobs/uploads/");
+        let mut url = plain.clone();
         if let Some(from) = mount_from {
             url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
         }
         let answer =
             self.send(&operation, empty(Method::POST, url), &[StatusCode::ACCEPTED, StatusCode::CREATED]).await;
         let response = match answer {
-            Err(error) if mount_from.is_some() && error.class() == crate::error::Class::Never => {
-                let url = self.url("blobs/uploads/");
-                self.send(&operation, empty(Method::POST, url), &[StatusCode::ACCEPTED]).await?
+            Err(error) if mount_from.is_some() && error.class() == Class::Never => {
+                self.send(&operation, empty(Method::POST, plain.clone()), &[StatusCode::ACCEPTED]).await?
             }
             answer => answer?,
         };
@@ -57,7 +63,7 @@ impl Repository {
             return Ok(Started::Mounted);
         }
         let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok());
-        let location = self.location(&operation, &response)?;
+        let location = self.location(&operation, &plain, &response)?;
         Ok(Started::Session(Session { location, least_chunk }))
     }
 
@@ -66,11 +72,20 @@ impl Repository {
         let operation = Operation::new(Verb::Upload, "(cancelling)");
         let request = empty(Method::DELETE, session.location);
         let answers = [StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NOT_FOUND];
-        if let Err(error) = self.send(&operation, request, &answers).await {
-            tracing::debug!(error = %error, "an upload could not be cancelled");
+        // A destination that hangs would hang on this too.
+        match tokio::time::timeout(CANCEL_LIMIT, self.send(&operation, request, &answers)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "an upload could not be cancelled"),
+            Err(_) => tracing::debug!("an upload was not cancelled in time"),
         }
     }
 }
+
+/// For cancelling an upload, which is a courtesy.
+const CANCEL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a registry may take to close an upload: it may have gigabytes to hash, or to move to where it keeps them.
+pub(super) const CLOSING_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A request that says that it has no body; some registries insist.
 pub(super) fn empty(method: Method, url: Url) -> Request {

@@ -31,6 +31,6 @@ pub(super) async fn send(
     let mut request = carrying(Method::PATCH, session.location.clone(), blob.size);
     request.body = RequestBody::Stream(body);
     let response = repository.send(&operation, request, &TAKEN).await?;
-    let location = repository.location(&operation, &response)?;
+    let location = repository.location(&operation, &session.location, &response)?;
     close(repository, &location, &blob.digest).await
 }

@@ -9,7 +9,7 @@ use super::{
         request::{Operation, Verb},
     },
     Session,
-    session::{carrying, closing, empty},
+    session::{CLOSING_PATIENCE, carrying, closing, empty},
 };
 use crate::{
     error::Error,
@@ -29,11 +29,14 @@ pub(super) async fn send(
     let operation = Operation::new(Verb::Upload, &blob.digest);
     let mut request = carrying(Method::PUT, closing(&session.location, &blob.digest), blob.size);
     request.body = RequestBody::Stream(body);
+    request.patience = Some(CLOSING_PATIENCE);
     repository.send(&operation, request, &CLOSED).await.map(drop)
 }
 
 /// Closes a session whose bytes are all there.
 pub(super) async fn close(repository: &Repository, location: &Url, digest: &Digest) -> Result<(), Error> {
     let operation = Operation::new(Verb::Upload, digest);
-    repository.send(&operation, empty(Method::PUT, closing(location, digest)), &CLOSED).await.map(drop)
+    let mut request = empty(Method::PUT, closing(location, digest));
+    request.patience = Some(CLOSING_PATIENCE);
+    repository.send(&operation, request, &CLOSED).await.map(drop)
 }

@@ -1,7 +1,5 @@
 //! One blob: mounted if that is granted, else sent; tried again after a passing trouble, from a new session.
 
-use std::time::Duration;
-
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 
@@ -13,7 +11,7 @@ use crate::{
     oci::Blob,
     registry::{Repository, Session, Started},
     retry::RetryPolicy,
-    sync::report::Tally,
+    sync::report::{Arrived, Tally},
     transport::StreamBody,
 };
 
@@ -38,22 +36,10 @@ enum Failed {
     Request(Error),
 }
 
-/// How the blob came to be at the destination.
-enum Arrived {
-    Sent,
-    Mounted,
-    /// A try that looked broken had been taken after all.
-    Present,
-}
-
 impl BlobTask<'_> {
     /// Moves the blob and counts it.
     pub(super) async fn run(self) -> Result<(), Error> {
-        match self.attempts().await? {
-            Arrived::Sent => self.tally.blob_transferred(self.blob.size),
-            Arrived::Mounted => self.tally.blob_mounted(self.blob.size),
-            Arrived::Present => self.tally.blob_present(self.blob.size),
-        }
+        self.tally.blob(self.blob, self.attempts().await?);
         // Where the gate asks the registry itself, a 201 is not its last word.
         if !self.gate.asks() {
             self.gate.note_good(self.blob.digest.clone());
@@ -67,6 +53,9 @@ impl BlobTask<'_> {
         let mut attempt = 0;
         loop {
             attempt += 1;
+            if *self.stopped.borrow() {
+                return Err(self.given_up());
+            }
             let error = match self.once(attempt).await {
                 Ok(arrived) => return Ok(arrived),
                 Err(Failed::Request(error)) => return Err(error),
@@ -85,7 +74,7 @@ impl BlobTask<'_> {
     }
 
     async fn once(&self, attempt: u32) -> Result<Arrived, Failed> {
-        // A broken upload may have been taken: its answer is what was lost.
+        // A broken upload may have been taken, and its answer lost.
         if attempt > 1 && self.destination.has_blob(&self.blob.digest).await? {
             return Ok(Arrived::Present);
         }
@@ -102,6 +91,9 @@ impl BlobTask<'_> {
                 format!("blob {} waited for its turn until the invocation's time ran out", self.blob.digest),
             )
         })?;
+        if self.blob.size == 0 {
+            return self.send_nothing().await;
+        }
         if self.mount_from.is_none() {
             // Both ends at once: it saves the slower one's round trip.
             let (opened, started) =
@@ -137,21 +129,45 @@ impl BlobTask<'_> {
         let body = StreamBody { body: body.boxed(), progress: watch.progress.clone() };
         let mut stopped = self.stopped.clone();
         let sent = tokio::select! {
-            sent = self.destination.upload(&session, self.blob, body) => sent,
-            _ = stopped.wait_for(|stop| *stop) => Err(Error::new(
-                ErrorType::Unavailable,
-                format!("blob {}: given up, as another one failed for good", self.blob.digest),
-            )),
+            sent = self.destination.upload(&session, self.blob, body) => sent.map_err(|error| self.cause(error, &watch)),
+            _ = stopped.wait_for(|stop| *stop) => Err(self.given_up()),
         };
-        match sent {
-            Ok(()) => Ok(Arrived::Sent),
-            Err(error) => {
-                // A destination that hangs would hang on this too.
-                let polite = self.destination.cancel_upload(session);
-                let _ = tokio::time::timeout(Duration::from_secs(5), polite).await;
-                Err(Failed::Upload(self.cause(error, &watch)))
+        let failed = match sent {
+            Ok(()) if watch.verified() => return Ok(Arrived::Sent),
+            Ok(()) => Error::new(
+                ErrorType::Unavailable,
+                format!("{} took blob {} before all of it was sent", self.destination, self.blob.digest),
+            ),
+            Err(error) => error,
+        };
+        watch.abandon();
+        self.destination.cancel_upload(session).await;
+        Err(Failed::Upload(failed))
+    }
+
+    /// A blob without bytes: there is nothing to read, and only one digest that it can have.
+    async fn send_nothing(&self) -> Result<Arrived, Failed> {
+        if !self.blob.digest.matches(b"") {
+            let reason = "it has 0 bytes by its manifest, and no digest of nothing";
+            return Err(Failed::Request(Error::new(
+                ErrorType::DigestMismatch,
+                format!("blob {} at {}: {reason}", self.blob.digest, self.source),
+            )));
+        }
+        match self.destination.start_upload(&self.blob.digest, self.mount_from).await? {
+            Started::Mounted => Ok(Arrived::Mounted),
+            Started::Session(session) => {
+                self.destination.close_upload(&session, &self.blob.digest).await?;
+                Ok(Arrived::Sent)
             }
         }
+    }
+
+    fn given_up(&self) -> Error {
+        Error::new(
+            ErrorType::Unavailable,
+            format!("blob {}: given up, as another one failed for good", self.blob.digest),
+        )
     }
 
     /// What really broke: a body that fails looks like a broken request from the other end.

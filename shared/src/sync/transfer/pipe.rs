@@ -36,12 +36,24 @@ pub(super) struct Watch {
     pub(super) progress: Arc<Progress>,
     /// Whether the last poll found the source with nothing to give.
     starved: AtomicBool,
+    /// Whether the owner has turned away: what is left of the body is not worth reading.
+    abandoned: AtomicBool,
     broken: Mutex<Option<Broken>>,
 }
 
 impl Watch {
     pub(super) fn starved(&self) -> bool {
         self.starved.load(Ordering::Relaxed)
+    }
+
+    /// Whether the whole blob has passed and was right. A destination may answer before it has read a body to its end.
+    pub(super) fn verified(&self) -> bool {
+        self.progress.has_ended()
+    }
+
+    /// Ends a body that an HTTP connection may still hold on to.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn broken(&self) -> Option<Broken> {
@@ -111,6 +123,7 @@ impl VerifiedBody {
         if digest != self.promised {
             return self.fail(Broken::Mismatch(format!("the source's {} bytes have the digest {digest}", self.taken)));
         }
+        self.watch.progress.end();
         match self.held.take() {
             Some(last) => self.give(last),
             None => Poll::Ready(None),
@@ -126,6 +139,9 @@ impl Body for VerifiedBody {
         let this = &mut *self;
         if this.hasher.is_none() {
             return Poll::Ready(None);
+        }
+        if this.watch.abandoned.load(Ordering::Relaxed) {
+            return this.fail(Broken::Source("given up".to_owned()));
         }
         loop {
             let polled = Pin::new(&mut this.source).poll_frame(context);
