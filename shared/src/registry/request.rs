@@ -71,7 +71,7 @@ impl Repository {
                 let fresh = self.client.auth.renewed(self, &refused.challenges, used.as_ref()).await;
                 let fresh = fresh.map_err(|error| self.describe_unauthorized(operation, &refused, &error))?;
                 // A streamed body is gone; whoever streams begins anew, with the fresh token in place.
-                let Some(again) = again else { return Err(self.refusal(operation, &refused)) };
+                let Some(again) = again else { return Err(self.to_begin_anew(operation, &refused)) };
                 self.run.meter.retry_if(used.is_some());
                 let response = self.send_as(operation, again, fresh).await?;
                 match self.refused_login(response, wanted).await {
@@ -117,10 +117,12 @@ impl Repository {
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
         let envelope = ErrorEnvelope::parse(&response.excerpt().await);
-        // ECR calls an expired token a denial; the text is the only mark.
+        // ECR calls an expired token a denial; the text is the only mark, and the answer to a HEAD has none. A fresh
+        // token tells there: what is denied indeed is denied to it, too.
+        let silent = envelope.code.is_empty() && envelope.message.is_empty();
         let expired = self.client.provider == Provider::Ecr
             && status == StatusCode::FORBIDDEN
-            && envelope.message.contains("token has expired");
+            && (silent || envelope.message.contains("token has expired"));
         let refused = Refused { status, envelope, challenges };
         if status == StatusCode::UNAUTHORIZED || expired {
             Answer::LoginRefused(refused)
@@ -194,6 +196,12 @@ impl Repository {
     fn refusal(&self, operation: &Operation, refused: &Refused) -> Error {
         let (error_type, advice) = self.meaning(operation, refused);
         Error::new(error_type, format!("{}: {refused}{advice}", self.doing(operation)))
+    }
+
+    /// A refused login that was replaced, under a body that can't be sent again from here: it may succeed later.
+    fn to_begin_anew(&self, operation: &Operation, refused: &Refused) -> Error {
+        let doing = self.doing(operation);
+        Error::new(ErrorType::Unavailable, format!("{doing}: {refused}; a fresh token was fetched, another try has it"))
     }
 
     fn describe_unauthorized(&self, operation: &Operation, refused: &Refused, cause: &Error) -> Error {
