@@ -3,7 +3,7 @@
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_sdk_ecr::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
-    error::{DisplayErrorContext, ProvideErrorMetadata},
+    error::{DisplayErrorContext, ErrorMetadata, ProvideErrorMetadata},
 };
 use tokio::sync::OnceCell;
 
@@ -55,9 +55,11 @@ impl Aws {
 /// What a failed AWS call means: by its code, which the SDK keeps for errors that it doesn't model, too.
 pub(crate) fn failure<E>(doing: &str, error: &E) -> Error
 where
-    E: ProvideErrorMetadata + std::error::Error,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let code = error.code().unwrap_or_default();
+    // A call that could not be signed was refused elsewhere: STS's answer is what counts.
+    let cause = if error.code().is_some() { error.meta() } else { refusal_below(error).unwrap_or(error.meta()) };
+    let code = cause.code().unwrap_or_default();
     let error_type = match code {
         "AccessDeniedException" | "AccessDenied" | "BlockedByOrganizationPolicyException" | "KmsException" => {
             ErrorType::Denied
@@ -82,7 +84,7 @@ where
         | "TooManyTagsException" => ErrorType::InvalidConfig,
         _ => ErrorType::Unavailable,
     };
-    let text = match (code, error.message()) {
+    let text = match (code, cause.message()) {
         ("", _) => {
             let context = DisplayErrorContext(error).to_string();
             // The context ends with the whole error in debug form: nothing for people.
@@ -93,4 +95,16 @@ where
         (code, None) => code.to_owned(),
     };
     Error::new(error_type, format!("{doing}: {text}"))
+}
+
+/// What a service said further down, such as STS to `AssumeRole` while credentials were fetched.
+fn refusal_below<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ErrorMetadata> {
+    let mut below = error.source();
+    while let Some(error) = below {
+        if let Some(refusal) = error.downcast_ref::<ErrorMetadata>().filter(|refusal| refusal.code().is_some()) {
+            return Some(refusal);
+        }
+        below = error.source();
+    }
+    None
 }
