@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use emulator::{
     Authority, Builder, Personality, Registry,
-    aws::{Aws, EcrApi},
+    aws::{Api, Aws, EcrApi, EcrPublicApi},
 };
 use serde_json::{Map, Value, json};
 
@@ -28,6 +28,8 @@ pub struct World {
     pub aws: Aws,
     /// ECR's API alone.
     pub ecr: Arc<EcrApi>,
+    /// The source's host as references name it.
+    pub source_host: String,
     /// The destination's host as references name it.
     pub destination_host: String,
     /// The configuration that the functions get; change it before starting one.
@@ -48,25 +50,36 @@ impl World {
 
     /// From an ECR registry that `change` may make odd, to `destination`, known as `host` or by its address.
     pub async fn build(change: impl FnOnce(Builder) -> Builder, destination: Builder, host: Option<&str>) -> Self {
-        let authority = Authority::new();
         let source = Registry::builder(Personality::Ecr).account("111122223333").region("us-east-1");
-        let source = change(source).tls(&authority).start().await;
+        Self::join(change(source), Some(SOURCE), destination, host).await
+    }
+
+    /// Between two registries of any kind but private ECR, each known by its address: for messages that name both ends.
+    pub async fn between(source: Builder, destination: Builder) -> Self {
+        Self::join(source, None, destination, None).await
+    }
+
+    async fn join(source: Builder, source_host: Option<&str>, destination: Builder, host: Option<&str>) -> Self {
+        let authority = Authority::new();
+        let source = source.tls(&authority).start().await;
         let destination = destination.tls(&authority).start().await;
-        let mut ecrs = vec![source.clone()];
-        if destination.personality() == Personality::Ecr {
-            ecrs.push(destination.clone());
-        }
-        let ecr = Arc::new(EcrApi::new(ecrs));
-        let aws = Aws::start(vec![ecr.clone()]).await;
+        let of = |personality: Personality| -> Vec<Registry> {
+            let both = [&source, &destination].into_iter();
+            both.filter(|registry| registry.personality() == personality).cloned().collect()
+        };
+        let ecr = Arc::new(EcrApi::new(of(Personality::Ecr)));
+        let public: Arc<dyn Api> = Arc::new(EcrPublicApi::new(of(Personality::EcrPublic)));
+        let aws = Aws::start(vec![ecr.clone(), public]).await;
+        let source_host = source_host.map_or_else(|| source.host(), str::to_owned);
         let destination_host = host.map_or_else(|| destination.host(), str::to_owned);
         let mut registries = Map::new();
-        registries.insert(SOURCE.to_owned(), entry(&source, &authority));
+        registries.insert(source_host.clone(), entry(&source, &authority));
         registries.insert(destination_host.clone(), entry(&destination, &authority));
         let config = json!({
             "rules": [{ "destinations": [format!("{destination_host}/mirror/{{repository}}")] }],
             "registries": registries,
         });
-        Self { authority, source, destination, aws, ecr, destination_host, config }
+        Self { authority, source, destination, aws, ecr, source_host, destination_host, config }
     }
 
     /// The configuration of one registry, by its host, to be changed before a function starts.

@@ -1,30 +1,30 @@
 //! What a sync costs in requests, counted at the registries.
 
-use std::time::Duration;
+use emulator::{
+    Image, Kind, Origin, Personality,
+    image::{self, raw_layer},
+};
+use scenarios::World;
 
-use emulator::{Image, Kind, image};
-use scenarios::{World, watchdog::watch, world::push_event};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::support::{multi_platform, pushed, watched};
 
 #[tokio::test]
 async fn a_first_copy_to_ecr_costs_two_requests_a_blob_and_no_question_twice() {
-    watch("a_first_copy_to_ecr_costs_two_requests_a_blob_and_no_question_twice", LIMIT, |_| async {
+    watched(async {
         let world = World::ecr(|destination| destination).await;
         let image = Image::builder().layer(image::layer(1, 40_000)).layer(image::layer(2, 90_000)).build();
         image.push_to(world.source.store(), "team/app", "v1");
         world.destination.store().create_repository("mirror/team/app");
         let mut function = world.function("on-push", &[]).await;
-        let answer = function.invoke(push_event("team/app", "v1", &image.digest), LIMIT).await.ok().unwrap();
-        let result = &answer["results"][0];
-        assert_eq!(result["outcome"], "synced", "{answer}");
+        let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
+        assert_eq!(result["outcome"], "synced", "{result}");
         assert_eq!(world.destination.store().tag("mirror/team/app", "v1"), Some(image.digest.clone()));
         world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
 
         let blobs = image.blobs().len();
         let (source, destination) = (world.source.journal(), world.destination.journal());
         assert_eq!(source.count(Kind::ManifestGet), 1);
-        assert_eq!(source.count_at(emulator::journal::Origin::Registry, Kind::BlobGet), blobs);
+        assert_eq!(source.count_at(Origin::Registry, Kind::BlobGet), blobs);
         assert_eq!(source.count(Kind::ManifestHead), 1, "after the tag moved: is it still what the source has?");
         assert_eq!(destination.count(Kind::ManifestHead), 1);
         assert_eq!(destination.count(Kind::UploadStart), blobs);
@@ -32,12 +32,143 @@ async fn a_first_copy_to_ecr_costs_two_requests_a_blob_and_no_question_twice() {
         assert_eq!(destination.count(Kind::ManifestPut), 1);
         assert_eq!(destination.len(), 2 + 2 * blobs, "{:#?}", destination.entries());
         assert_eq!(world.aws.count("ecr", "BatchCheckLayerAvailability"), 2, "one before, one at the gate");
+    })
+    .await;
+}
 
-        world.forget();
-        let answer = function.invoke(push_event("team/app", "v1", &image.digest), LIMIT).await.ok().unwrap();
-        assert_eq!(answer["results"][0]["outcome"], "current");
-        assert_eq!((world.source.journal().len(), world.destination.journal().len()), (1, 1));
-        assert_eq!(world.aws.calls().len(), 0, "tokens are kept across invocations");
+#[tokio::test]
+async fn an_unchanged_image_costs_one_request_at_each_end() {
+    watched(async {
+        for world in [World::ecr(|destination| destination).await, World::to(Personality::Plain, |plain| plain).await] {
+            let image = Image::small(1);
+            image.push_to(world.source.store(), "team/app", "v1");
+            world.destination.store().create_repository("mirror/team/app");
+            let mut function = world.function("on-push", &[]).await;
+            pushed(&mut function, "team/app", "v1", &image.digest).await;
+
+            world.forget();
+            let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
+            assert_eq!(result["outcome"], "current");
+            assert_eq!(result["manifests"]["pushed"], 0);
+            assert_eq!((world.source.journal().len(), world.destination.journal().len()), (1, 1));
+            assert_eq!(world.source.journal().count(Kind::ManifestHead), 1);
+            assert_eq!(world.destination.journal().count(Kind::ManifestHead), 1);
+            assert_eq!(world.aws.calls().len(), 0, "tokens are kept across invocations");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_first_copy_of_an_index_to_ecr_asks_for_all_of_its_blobs_at_once() {
+    watched(async {
+        let world = World::ecr(|destination| destination).await;
+        let index = multi_platform(10, &["linux/amd64", "linux/arm64", "linux/arm/v7"]);
+        index.push_to(world.source.store(), "team/app", "v1");
+        world.destination.store().create_repository("mirror/team/app");
+        let mut function = world.function("on-push", &[]).await;
+        let result = pushed(&mut function, "team/app", "v1", &index.digest).await;
+        assert_eq!(result["outcome"], "synced", "{result}");
+        world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+
+        // Three configurations, three layers, and one that all share.
+        let blobs = 7;
+        let (source, destination) = (world.source.journal(), world.destination.journal());
+        assert_eq!(source.count(Kind::ManifestGet), 4);
+        assert_eq!(source.count(Kind::ManifestHead), 1);
+        assert_eq!(source.count_at(Origin::Registry, Kind::BlobGet), blobs);
+        assert_eq!(source.count_at(Origin::Blobs, Kind::BlobGet), blobs);
+        assert_eq!(source.len(), 5 + 2 * blobs);
+        assert_eq!(destination.count(Kind::ManifestHead), 5, "the tag, and each digest: it may be there in part");
+        assert_eq!(destination.count(Kind::UploadStart), blobs);
+        assert_eq!(destination.count(Kind::UploadPut), blobs);
+        assert_eq!(destination.count(Kind::ManifestPut), 4);
+        assert_eq!(destination.len(), 9 + 2 * blobs);
+        assert_eq!(world.aws.count("ecr", "BatchCheckLayerAvailability"), 2, "one before, one at the gate");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_first_copy_to_a_plain_registry_asks_once_for_each_blob() {
+    watched(async {
+        let world = World::to(Personality::Plain, |plain| plain).await;
+        let index = multi_platform(20, &["linux/amd64", "linux/arm64", "linux/arm/v7"]);
+        index.push_to(world.source.store(), "team/app", "v1");
+        let mut function = world.function("on-push", &[]).await;
+        let result = pushed(&mut function, "team/app", "v1", &index.digest).await;
+        assert_eq!(result["outcome"], "synced", "{result}");
+        world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+
+        let blobs = 7;
+        let destination = world.destination.journal();
+        assert_eq!(destination.count(Kind::ManifestHead), 5);
+        assert_eq!(destination.count(Kind::BlobHead), blobs);
+        assert_eq!(destination.count(Kind::UploadStart), blobs);
+        assert_eq!(destination.count(Kind::UploadPut), blobs);
+        assert_eq!(destination.count(Kind::ManifestPut), 4);
+        assert_eq!(destination.len(), 9 + 3 * blobs);
+        assert_eq!(world.aws.count("ecr", "BatchCheckLayerAvailability"), 0, "that is for ECR alone");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_tag_of_an_image_that_is_there_costs_only_its_manifest() {
+    watched(async {
+        for world in [World::ecr(|destination| destination).await, World::to(Personality::Plain, |plain| plain).await] {
+            let (image, index) = (Image::small(1), multi_platform(30, &["linux/amd64", "linux/arm64"]));
+            image.push_to(world.source.store(), "team/app", "v1");
+            index.push_to(world.source.store(), "team/app", "v2");
+            world.destination.store().create_repository("mirror/team/app");
+            let mut function = world.function("on-push", &[]).await;
+            pushed(&mut function, "team/app", "v1", &image.digest).await;
+            pushed(&mut function, "team/app", "v2", &index.digest).await;
+
+            for (tag, digest) in [("stable", &image.digest), ("latest", &index.digest)] {
+                world.source.store().set_tag("team/app", tag, digest);
+                world.forget();
+                let result = pushed(&mut function, "team/app", tag, digest).await;
+                assert_eq!((&result["outcome"], &result["manifests"]["pushed"]), (&"synced".into(), &1.into()));
+                assert_eq!(world.destination.store().tag("mirror/team/app", tag).as_ref(), Some(digest));
+                let (source, destination) = (world.source.journal(), world.destination.journal());
+                assert_eq!(source.count(Kind::BlobGet), 0);
+                assert_eq!(source.count(Kind::ManifestGet), 1, "children are not read again");
+                assert_eq!(destination.count(Kind::ManifestPut), 1);
+                assert_eq!(destination.count(Kind::BlobHead), 0);
+                assert_eq!(destination.count(Kind::UploadStart), 0);
+                assert!(destination.len() <= 3, "{:#?}", destination.entries());
+                assert!(world.aws.calls().len() <= 1, "{:#?}", world.aws.calls());
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn layers_that_another_image_brought_are_neither_read_nor_sent() {
+    watched(async {
+        for world in [World::ecr(|destination| destination).await, World::to(Personality::Plain, |plain| plain).await] {
+            let base = raw_layer(1, 50_000);
+            let first = Image::builder().layer(base.clone()).layer(raw_layer(2, 10_000)).build();
+            let second = Image::builder().layer(base.clone()).layer(raw_layer(3, 10_000)).build();
+            first.push_to(world.source.store(), "team/app", "v1");
+            second.push_to(world.source.store(), "team/app", "v2");
+            world.destination.store().create_repository("mirror/team/app");
+            let mut function = world.function("on-push", &[]).await;
+            pushed(&mut function, "team/app", "v1", &first.digest).await;
+
+            world.forget();
+            let result = pushed(&mut function, "team/app", "v2", &second.digest).await;
+            assert_eq!(result["outcome"], "synced");
+            world.destination.store().is_whole("mirror/team/app", "v2").unwrap();
+            assert_eq!(result["blobs"]["present"], 1);
+            assert_eq!(result["blobs"]["transferred"], 2);
+            assert_eq!(result["bytes"]["avoided"], base.size());
+            assert_eq!(world.destination.journal().count(Kind::UploadStart), 2);
+            let about_base = |entry: &emulator::Entry| entry.path.contains(base.digest());
+            assert!(!world.source.journal().entries().iter().any(about_base), "the shared layer was read");
+        }
     })
     .await;
 }

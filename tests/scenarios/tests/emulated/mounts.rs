@@ -1,0 +1,115 @@
+//! Blobs of another repository of the same registry: mounted where that is granted, else sent in the session that the
+//! refusal opened.
+
+use emulator::{Image, Kind, Personality, Registry, image::raw_layer};
+use scenarios::{World, world::SOURCE};
+
+use crate::support::{pushed, replicated, watched};
+
+fn image() -> Image {
+    Image::builder().layer(raw_layer(1, 30_000)).layer(raw_layer(2, 20_000)).build()
+}
+
+/// From `team/*` to `mirror/team/*`, both in the source registry.
+async fn within_ecr(blob_mounting: bool) -> World {
+    let mut world = World::ecr(|destination| destination).await;
+    world.source.set_blob_mounting(blob_mounting);
+    world.rule().insert("source".into(), serde_json::json!({ "repository": "team/**" }));
+    world.rule().insert("destinations".into(), serde_json::json!([format!("{SOURCE}/mirror/{{repository}}")]));
+    image().push_to(world.source.store(), "team/app", "v1");
+    world.source.store().create_repository("mirror/team/app");
+    world
+}
+
+#[tokio::test]
+async fn ecr_mounts_every_blob_where_the_account_allows_it() {
+    watched(async {
+        let world = within_ecr(true).await;
+        let mut function = world.function("on-push", &[]).await;
+        let result = pushed(&mut function, "team/app", "v1", &image().digest).await;
+        assert_eq!(result["outcome"], "synced");
+        assert_eq!((&result["blobs"]["mounted"], &result["blobs"]["transferred"]), (&3.into(), &0.into()));
+        assert_eq!(result["bytes"]["avoided"], 50_000 + image().config.len());
+        assert_eq!(result["bytes"]["read"], 0);
+        world.source.store().is_whole("mirror/team/app", "v1").unwrap();
+        let journal = world.source.journal();
+        assert_eq!(journal.count_status(Kind::Mount, 201), 3);
+        for kind in [Kind::UploadStart, Kind::UploadPut, Kind::UploadPatch, Kind::BlobGet] {
+            assert_eq!(journal.count(kind), 0, "{kind:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mount_that_is_not_granted_goes_on_in_the_session_it_opened() {
+    watched(async {
+        let world = within_ecr(false).await;
+        let mut function = world.function("on-push", &[]).await;
+        let result = pushed(&mut function, "team/app", "v1", &image().digest).await;
+        assert_eq!(result["outcome"], "synced");
+        assert_eq!((&result["blobs"]["mounted"], &result["blobs"]["transferred"]), (&0.into(), &3.into()));
+        world.source.store().is_whole("mirror/team/app", "v1").unwrap();
+        let journal = world.source.journal();
+        assert_eq!(journal.count_status(Kind::Mount, 202), 3, "one POST for each blob, which asked for a mount");
+        assert_eq!(journal.count(Kind::UploadStart), 0, "and no second one");
+        assert_eq!(journal.count(Kind::UploadPut), 3);
+        assert_eq!(world.source.open_uploads(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plain_registry_mounts_from_the_source_repository() {
+    watched(async {
+        let plain = || Registry::builder(Personality::Plain);
+        let world = World::between(plain(), plain()).await;
+        let host = &world.source_host;
+        image().push_to(world.source.store(), "team/app", "v1");
+        let mut function = world.function("fanout", &[]).await;
+        let (from, to) = (format!("{host}/team/app:v1"), format!("{host}/copy/app:v1"));
+        let result = replicated(&world, &mut function, &from, &to).await;
+        assert_eq!((&result["outcome"], &result["blobs"]["mounted"]), (&"synced".into(), &3.into()));
+        world.source.store().is_whole("copy/app", "v1").unwrap();
+        let journal = world.source.journal();
+        assert_eq!(journal.count(Kind::UploadPut) + journal.count(Kind::BlobGet), 0);
+        for mount in journal.of(Kind::Mount) {
+            let query = mount.query.unwrap();
+            assert!(query.contains("from=team%2Fapp"), "{query}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mount_that_is_refused_outright_becomes_an_upload() {
+    watched(async {
+        let plain = || Registry::builder(Personality::Plain);
+        let world = World::between(plain(), plain()).await;
+        let host = &world.source_host;
+        let refused = emulator::Action::error(405, "UNSUPPORTED", "mounts are not supported");
+        world.source.faults().add(emulator::Fault::on(Kind::Mount).forever().then(refused));
+        image().push_to(world.source.store(), "team/app", "v1");
+        let mut function = world.function("fanout", &[]).await;
+        let (from, to) = (format!("{host}/team/app:v1"), format!("{host}/copy/app:v1"));
+        let result = replicated(&world, &mut function, &from, &to).await;
+        assert_eq!((&result["outcome"], &result["blobs"]["transferred"]), (&"synced".into(), &3.into()));
+        world.source.store().is_whole("copy/app", "v1").unwrap();
+        assert_eq!(world.source.journal().count(Kind::UploadStart), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_mounted_across_registries() {
+    watched(async {
+        let world = World::ecr(|destination| destination.blob_mounting(true)).await;
+        image().push_to(world.source.store(), "team/app", "v1");
+        world.destination.store().create_repository("mirror/team/app");
+        let mut function = world.function("on-push", &[]).await;
+        pushed(&mut function, "team/app", "v1", &image().digest).await;
+        assert_eq!(world.destination.journal().count(Kind::Mount), 0);
+        assert_eq!(world.destination.journal().count(Kind::UploadPut), 3);
+    })
+    .await;
+}
