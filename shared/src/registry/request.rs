@@ -198,7 +198,10 @@ impl Repository {
                 ErrorType::InvalidConfig,
                 format!("; if it only speaks HTTP, set registries.\"{host}\".plain_http to true"),
             ),
-            Failure::Forbidden(_) => (ErrorType::UnsafeRedirect, String::new()),
+            Failure::Forbidden(_) => (
+                ErrorType::UnsafeRedirect,
+                format!("; to allow it, add its host and port to registries.\"{host}\".redirects"),
+            ),
             Failure::Stalled(_) => (ErrorType::Timeout, String::new()),
             Failure::Deadline => (
                 ErrorType::DeadlineExceeded,
