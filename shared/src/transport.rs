@@ -38,13 +38,16 @@ pub struct Request {
     /// How long the answer may take once all has been sent, where that is more than a stall: a registry that closes an
     /// upload may have gigabytes to hash or to move.
     pub patience: Option<Duration>,
+    /// Whether a redirect led here: then only a place that was configured may be inside the machine, which the
+    /// registry's own host on another port is not.
+    pub redirected: bool,
 }
 
 impl Request {
     /// A request without a body.
     #[must_use]
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: RequestBody::Empty, patience: None }
+        Self { method, url, headers: HeaderMap::new(), body: RequestBody::Empty, patience: None, redirected: false }
     }
 
     /// The same request again; `None` where a streamed body can't be sent twice.
@@ -54,7 +57,7 @@ impl Request {
             RequestBody::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
             RequestBody::Stream(_) => return None,
         };
-        let Self { method, url, headers, patience, .. } = self;
-        Some(Self { method: method.clone(), url: url.clone(), headers: headers.clone(), body, patience: *patience })
+        let (method, url, headers) = (self.method.clone(), self.url.clone(), self.headers.clone());
+        Some(Self { method, url, headers, body, patience: self.patience, redirected: self.redirected })
     }
 }

@@ -108,10 +108,12 @@ impl Authenticator {
 
     /// The `Authorization` to send with a request of `repository`, as far as is known now.
     pub(super) async fn authorization(&self, repository: &Repository) -> Result<Option<HeaderValue>, Error> {
-        match self.scheme() {
-            None => Ok(None),
-            Some(scheme) => Ok(Some(self.grant(&scheme, repository, None).await?.header()?)),
+        let Some(scheme) = self.scheme() else { return Ok(None) };
+        let granted = self.grant(&scheme, repository, None).await.and_then(|grant| grant.header());
+        if granted.is_err() {
+            self.forget(&scheme).await;
         }
+        granted.map(Some)
     }
 
     /// The `Authorization` to send after a 401 with these challenges, when `used` was sent before.
@@ -131,13 +133,36 @@ impl Authenticator {
                 Error::new(ErrorType::Unauthorized, "the registry does not say which credentials it takes")
             })?;
         *self.lock() = Some(scheme.clone());
-        let grant = self.grant(&scheme, repository, None).await?;
+        let renewed = self.renew(&scheme, repository, used).await;
+        if renewed.is_err() {
+            self.forget(&scheme).await;
+        }
+        renewed.map(Some)
+    }
+
+    async fn renew(
+        &self,
+        scheme: &Scheme,
+        repository: &Repository,
+        used: Option<&HeaderValue>,
+    ) -> Result<HeaderValue, Error> {
+        let grant = self.grant(scheme, repository, None).await?;
         let header = grant.header()?;
         if used != Some(&header) {
             // The first to be sent, or another request has renewed it in the meantime.
-            return Ok(Some(header));
+            return Ok(header);
         }
-        Ok(Some(self.grant(&scheme, repository, Some(&grant)).await?.header()?))
+        self.grant(scheme, repository, Some(&grant)).await?.header()
+    }
+
+    /// Forgets a token service that gave no token, and the tokens that were to be replaced: the registry is asked
+    /// anew, as one answer that named a wrong service must not stay for the life of the process.
+    async fn forget(&self, scheme: &Scheme) {
+        if !matches!(scheme, Scheme::Bearer(_)) {
+            return;
+        }
+        self.lock().take_if(|kept| kept == scheme);
+        self.tokens.clear().await;
     }
 
     /// What may be sent under `scheme`, and not `refused`, if another can be had.

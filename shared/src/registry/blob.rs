@@ -54,6 +54,7 @@ impl Repository {
             let response = if own {
                 self.send(&operation, request, &READ_ANSWERS).await?
             } else {
+                request.redirected = true;
                 let response = self.send_elsewhere(&operation, request).await?;
                 if !READ_ANSWERS.contains(&response.status) {
                     let status = response.status;

@@ -65,7 +65,9 @@ impl Repository {
         wanted: &[StatusCode],
     ) -> Result<Response, Error> {
         let again = request.replay();
-        let used = self.client.auth.authorization(self).await?;
+        let used = self.client.auth.authorization(self).await;
+        let used =
+            used.map_err(|error| Error { message: format!("{}: {}", self.doing(operation), error.message), ..error })?;
         let response = self.send_as(operation, request, used.clone()).await?;
         let refused = match self.refused_login(response, wanted).await {
             Answer::Wanted(response) => return Ok(response),
@@ -196,7 +198,10 @@ impl Repository {
                 ErrorType::InvalidConfig,
                 format!("; if it only speaks HTTP, set registries.\"{host}\".plain_http to true"),
             ),
-            Failure::Forbidden(_) => (ErrorType::UnsafeRedirect, String::new()),
+            Failure::Forbidden(_) => (
+                ErrorType::UnsafeRedirect,
+                format!("; to allow it, add its host and port to registries.\"{host}\".redirects"),
+            ),
             Failure::Stalled(_) => (ErrorType::Timeout, String::new()),
             Failure::Deadline => (
                 ErrorType::DeadlineExceeded,

@@ -116,14 +116,14 @@ pub(super) async fn tree(
             break;
         }
         if levels.len() == MAX_DEPTH {
-            return Err(too_much(&levels, &format!("its indexes are nested over {MAX_DEPTH} deep")));
+            return Err(too_much(source, &levels, &format!("its indexes are nested over {MAX_DEPTH} deep")));
         }
         if seen.len() > MAX_MANIFESTS {
-            return Err(too_much(&levels, &format!("it has over {MAX_MANIFESTS} manifests")));
+            return Err(too_much(source, &levels, &format!("it has over {MAX_MANIFESTS} manifests")));
         }
         let declared: u64 = children.iter().map(|child| child.size).fold(0, u64::saturating_add);
         if declared.saturating_add(bytes as u64) > MAX_TREE_BYTES as u64 {
-            return Err(too_much(&levels, &format!("its manifests are over {MAX_TREE_BYTES} bytes together")));
+            return Err(too_much(source, &levels, &format!("its manifests are over {MAX_TREE_BYTES} bytes together")));
         }
         let found: Vec<Found> = stream::iter(children)
             .map(|child| self::child(source, destination, child, trusted))
@@ -195,7 +195,7 @@ fn children_first(manifests: Vec<Manifest>) -> Vec<Manifest> {
     ordered
 }
 
-fn too_much(levels: &[Vec<Manifest>], reason: &str) -> Error {
+fn too_much(source: &Repository, levels: &[Vec<Manifest>], reason: &str) -> Error {
     let root = levels.first().and_then(|level| level.first()).map(|root| root.digest.to_string()).unwrap_or_default();
-    Error::new(ErrorType::ManifestInvalid, format!("image {root} is not copied: {reason}"))
+    Error::new(ErrorType::ManifestInvalid, format!("image {root} at {source} is not copied: {reason}"))
 }

@@ -160,9 +160,10 @@ impl Transport {
     /// Sends one request, once, and waits for the answer's head.
     pub(super) async fn send_once(&self, request: Request, deadline: &Deadline) -> Result<Response, Failure> {
         let origin = Origin::of(&request.url);
-        // The registry's own domain was configured, however it resolves; anything else is a place a registry named.
-        let trusted =
-            origin.as_ref().is_some_and(|origin| self.is_configured(origin) || origin.host == self.origin.host);
+        // The registry's own host was configured, however it resolves, and its token service may have another port
+        // there; anything else is a place a registry named.
+        let own_host = |origin: &Origin| !request.redirected && origin.host == self.origin.host;
+        let trusted = origin.as_ref().is_some_and(|origin| self.is_configured(origin) || own_host(origin));
         let kind = ClientKind { ca_certificate: self.settings.ca_certificate.clone(), guarded: !trusted };
         let client = self.clients.client(&kind)?;
         let (body, progress) = request.body.into_parts();

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -87,12 +88,17 @@ impl Function {
     /// Invokes the function and waits for its answer. A process that ended before is started anew first, as Lambda
     /// does; a process that runs past its deadline is killed.
     pub async fn invoke(&mut self, event: Value, timeout: Duration) -> Outcome {
+        self.invoke_bytes(event.to_string().into(), timeout).await
+    }
+
+    /// Likewise with bytes that need not be JSON.
+    pub async fn invoke_bytes(&mut self, event: Bytes, timeout: Duration) -> Outcome {
         if self.exit_status().is_some() {
             self.restart();
         }
         let outcome = tokio::select! {
             biased;
-            outcome = self.api.invoke(&event, timeout) => outcome,
+            outcome = self.api.invoke_bytes(event, timeout) => outcome,
             status = self.process.child.wait() => {
                 Outcome::Crashed { status: status.expect("the child can be waited for").code() }
             }

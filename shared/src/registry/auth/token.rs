@@ -68,6 +68,11 @@ impl TokenCache {
         tokens.insert(key, token);
         Ok(text)
     }
+
+    /// Drops all tokens.
+    pub(super) async fn clear(&self) {
+        self.tokens.lock().await.clear();
+    }
 }
 
 /// What this run needs, and what the registry asked for besides (a catalog, say).
@@ -245,6 +250,10 @@ async fn read(realm: &Url, response: Response, login: &Login) -> Result<Token, E
         .or(wire.access_token)
         .filter(|text| !text.is_empty())
         .ok_or_else(|| fail(ErrorType::Unavailable, "its answer holds none".to_owned()))?;
+    // Found out here, before it is kept for its life and fails every request.
+    if HeaderValue::from_str(&text).is_err() {
+        return Err(fail(ErrorType::Unavailable, "its answer holds characters that no header can".to_owned()));
+    }
     let life = wire
         .expires_in
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
