@@ -3,7 +3,12 @@
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{report::Tally, resolve::ManifestTree};
-use crate::{error::Error, limits::CommitGate, oci::Manifest, registry::Repository};
+use crate::{
+    error::{Error, ErrorType},
+    limits::CommitGate,
+    oci::Manifest,
+    registry::Repository,
+};
 
 /// Manifests that are put at once. ECR takes 10 `PutImage` a second for an account and region.
 const AT_ONCE: usize = 4;
@@ -39,7 +44,19 @@ async fn put(
     tally: &Tally,
 ) -> Result<(), Error> {
     let permit = gate.permit(manifest)?;
-    destination.put_manifest(permit, target).await?;
-    tally.manifest_pushed();
+    match destination.put_manifest(permit, target).await {
+        Ok(()) => tally.manifest_pushed(),
+        Err(error) if error.error_type == ErrorType::TagImmutable && holds(destination, target, manifest).await => {
+            tally.manifest_present();
+        }
+        Err(error) => return Err(error),
+    }
     Ok(())
+}
+
+/// Whether `target` is this very manifest by now. ECR refuses to put an immutable tag even if that changes nothing: a
+/// second process with the same event, or a put whose answer was lost, has then done what was wanted.
+async fn holds(destination: &Repository, target: &str, manifest: &Manifest) -> bool {
+    let there = destination.head_manifest(target).await;
+    there.is_ok_and(|there| there.and_then(|head| head.digest).as_ref() == Some(&manifest.digest))
 }
