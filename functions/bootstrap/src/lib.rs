@@ -1,6 +1,12 @@
 //! How both functions start: logs, settings, the Lambda runtime; once for each cold start.
 
-use std::{fmt, future::Future, process::ExitCode, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
@@ -15,6 +21,9 @@ use transfer::{
 
 /// MiB of memory for which Lambda gives one virtual CPU (AWS Lambda developer guide, "Configure Lambda function memory").
 const MIB_PER_CPU: u64 = 1769;
+
+/// The longest that Lambda lets an invocation run (AWS Lambda developer guide, "Lambda quotas").
+const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
 /// One invocation, as a handler sees it.
 pub struct Invocation {
@@ -82,7 +91,7 @@ where
             let invocation = Invocation {
                 payload,
                 request_id: request_id.clone(),
-                deadline: Deadline::at(wall_deadline(&context), margin),
+                deadline: Deadline::at(wall_deadline(context.deadline(), SystemTime::now()), margin),
             };
             handler(Arc::clone(&app), invocation)
         });
@@ -96,8 +105,15 @@ where
     })
 }
 
-fn wall_deadline(context: &Context) -> SystemTime {
-    context.deadline()
+/// When an invocation ends, by the deadline that came with it.
+///
+/// `cargo lambda watch` says 600000 to every invocation (seen in 1.9.2): ten minutes after 1970 began. Such a moment is
+/// meant as a time from now; Lambda never says one that has passed.
+fn wall_deadline(said: SystemTime, now: SystemTime) -> SystemTime {
+    match said.duration_since(UNIX_EPOCH) {
+        Ok(left) if left <= LONGEST_INVOCATION => now + left,
+        _ => said,
+    }
 }
 
 /// One thread below two virtual CPUs, where more would only switch; else one for each.
@@ -129,5 +145,20 @@ async fn report_init_error(error: &Error) {
         && let Err(error) = client.call(request).await
     {
         tracing::error!(%error, "the init error could not be reported");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_of_cargo_lambda_is_a_time_from_now_and_one_of_lambda_a_moment() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_339_815);
+        let of_cargo_lambda = UNIX_EPOCH + Duration::from_millis(600_000);
+        assert_eq!(wall_deadline(of_cargo_lambda, now), now + Duration::from_secs(600));
+        for of_lambda in [now + Duration::from_secs(3), now - Duration::from_secs(3)] {
+            assert_eq!(wall_deadline(of_lambda, now), of_lambda);
+        }
     }
 }
