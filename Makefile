@@ -16,9 +16,14 @@ schema: ## write docs/config.schema.json anew from the types
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-demo: ## replicate an image between two embedded registries with the real functions
-	cargo build --package on-push --package fanout --package emulator
-	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/debug" cargo run --quiet --package emulator
+# The function is built exactly as `cargo lambda watch` would do it (cargo run --release --bin on-push), so that it
+# finds the binary as it needs it.
+demo: ## replicate an image between two embedded registries with the real function
+	scripts/install-venv
+	cargo build $(LOCKED) --package emulator
+	@echo "Building the release binary of on-push as it is shipped: about ten minutes on two cores the first time, seconds after that."
+	cargo build $(LOCKED) --release --bin on-push
+	python3 tests/demo/demo.py --target-dir "$(TARGET)"
 
 # Binaries and tests are built in one step: with the same features, nothing is compiled twice.
 test: ## run every test, with the real binaries and registries; installs what is missing
