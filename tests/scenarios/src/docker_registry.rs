@@ -169,6 +169,20 @@ impl DockerRegistry {
         self.lines().iter().filter(|line| !line.starts_with('{')).filter(served).count()
     }
 
+    /// How many requests it served in all, by its access log, once that has not grown for a while.
+    pub async fn settled(&self) -> usize {
+        let count = || ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"].iter().map(|m| self.requests(m, "")).sum();
+        let mut seen: usize = count();
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = count();
+            if now == seen {
+                return now;
+            }
+            seen = now;
+        }
+    }
+
     async fn answers(&mut self) -> bool {
         let client = http_client::client(self.authority.as_deref());
         let begun = Instant::now();

@@ -1,6 +1,9 @@
 //! `skopeo`: puts images into registries and reads them back, without a line of the code under test.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use tokio::process::Command;
 
@@ -47,6 +50,32 @@ impl Remote {
         arguments.extend(self.flags("dest-"));
         arguments.extend([source, self.reference(image)]);
         skopeo(&arguments).await;
+    }
+
+    /// Likewise, converted to Docker's schema 2 and manifest list on the way.
+    pub async fn push_docker(&self, layout: &Layout, image: &str) {
+        let source = format!("oci:{}:image", layout.path().display());
+        let mut arguments = vec!["copy".to_owned(), "--all".into(), "--format=v2s2".into()];
+        arguments.extend(self.flags("dest-"));
+        arguments.extend([source, self.reference(image)]);
+        skopeo(&arguments).await;
+    }
+
+    /// Every manifest and blob of an image with all its platforms, as files by name, each as the digest of its bytes.
+    /// Unlike a layout this holds Docker's manifests as they are.
+    pub async fn files(&self, image: &str) -> BTreeMap<String, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut arguments = vec!["copy".to_owned(), "--all".into(), "--preserve-digests".into()];
+        arguments.extend(self.flags("src-"));
+        arguments.extend([self.reference(image), format!("dir:{}", folder.path().display())]);
+        skopeo(&arguments).await;
+        let entries = std::fs::read_dir(folder.path()).expect("skopeo made the folder");
+        let one = |entry: std::io::Result<std::fs::DirEntry>| {
+            let path = entry.expect("the folder can be read").path();
+            let bytes = std::fs::read(&path).expect("a file can be read");
+            (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), sha256(&bytes))
+        };
+        entries.map(one).collect()
     }
 
     /// Copies an image with all its platforms into a new layout, byte for byte. `image` is `REPOSITORY:TAG` or
