@@ -89,13 +89,6 @@ enum Trust {
     Manifests,
 }
 
-/// One round: which it is, and what is believed in it.
-#[derive(Debug, Clone, Copy)]
-struct Attempt {
-    round: u32,
-    trust: Trust,
-}
-
 impl Syncer {
     /// A syncer within `limits`.
     #[must_use]
@@ -122,13 +115,13 @@ impl Syncer {
         let run = |meter: &Arc<Meter>| Run { meter: Arc::clone(meter), deadline };
         let source = self.ends.source(&request.source, run(&tally.source))?;
         let destination = self.ends.destination(&request.destination, &request.source, run(&tally.destination))?;
-        let mut attempt = Attempt { round: 1, trust: Trust::Manifests };
+        let (mut round, mut trust) = (1, Trust::Manifests);
         loop {
-            let reason = match self.round(request, &source, &destination, tally, attempt).await? {
+            let reason = match self.round(request, &source, &destination, tally, trust).await? {
                 Round::Done(outcome, digest) => return Ok((outcome, digest)),
                 Round::Moved(reason) => reason,
                 Round::Contradicted(reason) => {
-                    attempt.trust = match attempt.trust {
+                    trust = match trust {
                         Trust::Manifests => Trust::Blobs,
                         Trust::Blobs => Trust::Nothing,
                         // Everything was sent, and still it is not enough.
@@ -137,16 +130,16 @@ impl Syncer {
                     reason
                 }
             };
-            if attempt.round == MAX_ROUNDS {
+            if round == MAX_ROUNDS {
                 return Err(reason);
             }
-            tracing::info!(reason = %reason, sync.round = attempt.round, "beginning anew");
+            tracing::info!(reason = %reason, sync.round = round, "beginning anew");
             tally.source.retry();
-            let pause = Duration::from_millis(200) * (1 << attempt.round);
+            let pause = Duration::from_millis(200) * (1 << round);
             if deadline.sleep(pause).await.is_err() {
                 return Err(reason);
             }
-            attempt.round += 1;
+            round += 1;
         }
     }
 
@@ -157,7 +150,7 @@ impl Syncer {
         source: &Repository,
         destination: &Destination,
         tally: &Tally,
-        attempt: Attempt,
+        trust: Trust,
     ) -> Result<Round, Error> {
         let there = resolve::there(&destination.repository, request.destination.target()).await?;
         let root = match resolve::root(source, &request.source, there.as_ref()).await? {
@@ -178,7 +171,7 @@ impl Syncer {
             }
         }
         let digest = root.digest.clone();
-        let copied = self.copy(request, source, destination, tally, attempt.trust, root).await;
+        let copied = self.copy(request, source, destination, tally, trust, root).await;
         let moved = match &copied {
             Ok(()) => moved_on(source, request, &digest).await?,
             // A tag that moved may have taken with it what was there to be read.
