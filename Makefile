@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test check bench build fmt clean
+.PHONY: help schema demo test check bench memory build fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -37,6 +37,11 @@ bench: ## measure against other tools
 	scripts/install-test-tools
 	cargo build $(LOCKED) --release --bin on-push --bin fanout
 	cargo run $(LOCKED) --release --package bench
+
+memory: ## measure the memory that a layer of 2 and of 4 GiB takes (needs 10 GiB of /dev/shm)
+	scripts/install-test-tools
+	cargo build $(LOCKED) --release --bin on-push --bin fanout
+	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/release" cargo run $(LOCKED) --quiet --package scenarios --bin memory
 
 # arm64 needs that target's standard library (rustup target add aarch64-unknown-linux-gnu); x86-64 is the other choice.
 ARCH := arm64
