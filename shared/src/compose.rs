@@ -138,14 +138,14 @@ impl Registries {
             (Some(api), Some(settings)) => Some(Arc::new(EcrRepositories::new(Arc::clone(api), settings.clone()))),
             _ => None,
         };
-        let client = RegistryClient::new(
-            registry.host.clone(),
-            registry.provider,
+        let client = RegistryClient {
+            provider: registry.provider,
             transport,
-            self.authenticator(&registry, api.as_ref()),
-            StreamCap::new(registry.streams),
-            RetryPolicy { max_attempts: limits.max_attempts },
-        );
+            auth: self.authenticator(&registry, api.as_ref()),
+            streams: StreamCap::new(registry.streams),
+            policy: RetryPolicy { max_attempts: limits.max_attempts },
+            host: registry.host,
+        };
         Ok(Known { client: Arc::new(client), api, repositories })
     }
 

@@ -1,9 +1,6 @@
 //! The time that an invocation has. Every wait is bounded by it.
 
-use std::{
-    future::Future,
-    time::{Duration, SystemTime},
-};
+use std::{future::Future, time::Duration};
 
 use tokio::time::Instant;
 
@@ -21,13 +18,6 @@ impl Deadline {
     #[must_use]
     pub fn after(duration: Duration) -> Self {
         Self(Instant::now() + duration)
-    }
-
-    /// The invocation's deadline by the wall clock, less `margin`, which is kept for reporting.
-    #[must_use]
-    pub fn at(wall: SystemTime, margin: Duration) -> Self {
-        let left = wall.duration_since(SystemTime::now()).unwrap_or_default();
-        Self::after(left.saturating_sub(margin))
     }
 
     /// Time left; zero when it has passed.

@@ -12,7 +12,6 @@ mod upload;
 use std::{fmt, sync::Arc};
 
 pub use auth::{AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, Secret};
-pub use blob::BlobSource;
 pub use manifest::ManifestHead;
 pub use request::CREATE_ADVICE;
 pub use upload::{Session, Started, UPLOAD_WINDOW_BYTES};
@@ -22,46 +21,25 @@ use crate::{
     transport::Transport,
 };
 
-/// One registry, for the life of the process.
+/// One registry, for the life of the process. Connects when it is first used.
 pub struct RegistryClient {
-    host: String,
-    provider: Provider,
-    transport: Transport,
-    auth: Authenticator,
-    streams: StreamCap,
-    policy: RetryPolicy,
+    /// The host, as it stands in references.
+    pub host: String,
+    /// What kind of registry it is.
+    pub provider: Provider,
+    /// The way to it.
+    pub transport: Transport,
+    /// How it is told who asks.
+    pub auth: Authenticator,
+    /// The cap on its body-carrying streams.
+    pub streams: StreamCap,
+    /// How often a request is tried.
+    pub policy: RetryPolicy,
 }
 
 impl fmt::Debug for RegistryClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RegistryClient({})", self.host)
-    }
-}
-
-impl RegistryClient {
-    /// A client; connects to nothing.
-    #[must_use]
-    pub fn new(
-        host: String,
-        provider: Provider,
-        transport: Transport,
-        auth: Authenticator,
-        streams: StreamCap,
-        policy: RetryPolicy,
-    ) -> Self {
-        Self { host, provider, transport, auth, streams, policy }
-    }
-
-    /// What kind of registry it is.
-    #[must_use]
-    pub fn provider(&self) -> Provider {
-        self.provider
-    }
-
-    /// The cap on its body-carrying streams.
-    #[must_use]
-    pub fn streams(&self) -> &StreamCap {
-        &self.streams
     }
 }
 

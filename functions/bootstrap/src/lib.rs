@@ -5,10 +5,10 @@ use std::{
     future::Future,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::{Value, json};
 use transfer::{
@@ -21,6 +21,9 @@ use transfer::{
 
 /// MiB of memory for which Lambda gives one virtual CPU (AWS Lambda developer guide, "Configure Lambda function memory").
 const MIB_PER_CPU: u64 = 1769;
+
+/// The longest that Lambda lets an invocation run (AWS Lambda developer guide, "Lambda quotas").
+const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
 /// One invocation, as a handler sees it.
 pub struct Invocation {
@@ -84,9 +87,8 @@ where
         let margin = app.config.limits.deadline_margin;
         let serve = service_fn(|event: LambdaEvent<Value>| {
             let LambdaEvent { payload, context } = event;
-            let Context { request_id, .. } = &context;
-            let invocation =
-                Invocation { payload, request_id: request_id.clone(), deadline: deadline(&context, margin) };
+            let left = time_left(context.deadline(), SystemTime::now(), margin);
+            let invocation = Invocation { payload, request_id: context.request_id, deadline: Deadline::after(left) };
             handler(Arc::clone(&app), invocation)
         });
         match lambda_runtime::run(serve).await {
@@ -101,10 +103,15 @@ where
 
 /// When the work must have ended: the invocation's deadline less the margin, which is never more than a fifth of what
 /// there is, so that a short timeout leaves time to work.
-fn deadline(context: &Context, margin: Duration) -> Deadline {
-    let end = context.deadline();
-    let left = end.duration_since(SystemTime::now()).unwrap_or_default();
-    Deadline::at(end, margin.min(left / 5))
+///
+/// `cargo lambda watch` says 600000 to every invocation (seen in 1.9.2): ten minutes after 1970 began. Such a moment is
+/// meant as a time from now; Lambda never says one that has passed.
+fn time_left(said: SystemTime, now: SystemTime, margin: Duration) -> Duration {
+    let left = match said.duration_since(UNIX_EPOCH) {
+        Ok(left) if left <= LONGEST_INVOCATION => left,
+        _ => said.duration_since(now).unwrap_or_default(),
+    };
+    left - margin.min(left / 5)
 }
 
 /// One thread below two virtual CPUs, where more would only switch; else one for each.
@@ -136,5 +143,20 @@ async fn report_init_error(error: &Error) {
         && let Err(error) = client.call(request).await
     {
         tracing::error!(%error, "the init error could not be reported");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_of_cargo_lambda_is_a_time_from_now_and_one_of_lambda_a_moment() {
+        let (now, seconds) = (UNIX_EPOCH + Duration::from_secs(1_795_339_815), Duration::from_secs);
+        let left = |said| time_left(said, now, seconds(5));
+        assert_eq!(left(UNIX_EPOCH + Duration::from_millis(600_000)), seconds(595));
+        assert_eq!(left(now + seconds(900)), seconds(895));
+        assert_eq!(left(now + seconds(3)), Duration::from_millis(2400), "the margin leaves time to work");
+        assert_eq!(left(now - seconds(3)), Duration::ZERO);
     }
 }

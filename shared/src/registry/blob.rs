@@ -16,13 +16,6 @@ use crate::{
 /// Redirects of one read. The limit that HTTP clients share.
 const MAX_REDIRECTS: usize = 10;
 
-/// A blob that is open to be read.
-#[derive(Debug)]
-pub struct BlobSource {
-    /// The answer whose body is the blob.
-    pub response: Response,
-}
-
 impl Repository {
     /// Whether the repository is known to have the blob.
     ///
@@ -41,7 +34,7 @@ impl Repository {
         Ok(response.status != StatusCode::NOT_FOUND)
     }
 
-    /// Opens the blob to be read from its start; the body is still to come.
+    /// Opens the blob to be read from its start: an answer whose body is the blob, still to come.
     ///
     /// Redirects are followed: to the registry's own origin with its credentials, anywhere else without, and only
     /// where a registry may lead ([`crate::transport::Transport::check_redirect`]).
@@ -49,7 +42,7 @@ impl Repository {
     /// # Errors
     /// `SourceNotFound`, `DigestMismatch` when the announced size is not the manifest's, `UnsafeRedirect`, and all
     /// that a request can meet.
-    pub async fn open_blob(&self, blob: &Blob) -> Result<BlobSource, Error> {
+    pub async fn open_blob(&self, blob: &Blob) -> Result<Response, Error> {
         let operation = Operation::new(Verb::GetBlob, &blob.digest);
         let fail = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(&operation)));
         let mut url = self.url(&format!("blobs/{}", blob.digest));
@@ -82,7 +75,7 @@ impl Repository {
                         ErrorType::DigestMismatch,
                         format!("the registry has {length} bytes, the manifest says {}", blob.size),
                     )),
-                    _ => Ok(BlobSource { response }),
+                    _ => Ok(response),
                 };
             }
             url = self.redirected(&operation, &url, &response)?;

@@ -175,9 +175,9 @@ impl Repository {
 
     /// What was tried, where.
     pub(super) fn doing(&self, operation: &Operation) -> String {
-        let preposition = match (operation.verb, self.side) {
-            (Verb::PutManifest | Verb::StartUpload | Verb::Upload, _) => "to",
-            (_, Side::Source | Side::Destination) => "at",
+        let preposition = match operation.verb {
+            Verb::PutManifest | Verb::StartUpload | Verb::Upload => "to",
+            Verb::HeadManifest | Verb::GetManifest | Verb::HeadBlob | Verb::GetBlob => "at",
         };
         format!("{} {} {preposition} {self}", operation.verb.text(), operation.object)
     }

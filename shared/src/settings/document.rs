@@ -142,9 +142,9 @@ pub struct CreateRepository {
     /// Whether tags can move.
     #[serde(default)]
     pub tag_mutability: Option<TagMutability>,
-    /// Tags that are excepted from `tag_mutability`, up to 5; only with the `…_WITH_EXCLUSION` values.
+    /// Wildcards (with `*`) of tags that are excepted from `tag_mutability`, up to 5; only with the `…_WITH_EXCLUSION` values.
     #[serde(default)]
-    pub tag_mutability_exclusions: Vec<ExclusionFilter>,
+    pub tag_mutability_exclusions: Vec<String>,
     /// Scan images when they are pushed.
     #[serde(default)]
     pub scan_on_push: Option<bool>,
@@ -169,9 +169,6 @@ pub enum TagMutability {
     /// They can't, but for the exclusions.
     ImmutableWithExclusion,
 }
-
-/// A wildcard for tags, with `*`.
-pub type ExclusionFilter = String;
 
 /// How images are encrypted at rest.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -92,7 +92,7 @@ pub(super) async fn tree(
     root: Manifest,
     trusted: bool,
 ) -> Result<ManifestTree, Error> {
-    let provider = destination.client().provider();
+    let provider = destination.client().provider;
     // At ECR one batch call tells of all blobs of a single image; elsewhere one question for the manifest may spare
     // one for each blob, and an index's children besides.
     let proves = if root.is_index { provider.keeps_children() } else { !provider.tells_of_many_blobs_at_once() };
@@ -156,7 +156,7 @@ enum Found {
 async fn child(source: &Repository, destination: &Repository, child: Child, trusted: bool) -> Result<Found, Error> {
     if trusted
         && let Some(head) = destination.head_manifest(child.digest.as_str()).await?
-        && (!head.is_index || destination.client().provider().keeps_children())
+        && (!head.is_index || destination.client().provider.keeps_children())
     {
         return Ok(Found::There(child.digest));
     }

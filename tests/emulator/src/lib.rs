@@ -11,6 +11,7 @@ pub mod journal;
 pub mod pki;
 mod random;
 pub mod registry;
+pub mod stage;
 pub mod store;
 pub mod token;
 

@@ -81,7 +81,7 @@ impl BlobTask<'_> {
         // The order of admission: streams, then bytes.
         let deadline = self.destination.run().deadline;
         let admission = async {
-            let streams = StreamCap::pair(self.source.client().streams(), self.destination.client().streams()).await;
+            let streams = StreamCap::pair(&self.source.client().streams, &self.destination.client().streams).await;
             let bytes = self.budget.reserve(self.destination.upload_window(self.blob)).await;
             (streams, bytes)
         };
@@ -99,7 +99,7 @@ impl BlobTask<'_> {
             let (opened, started) =
                 tokio::join!(self.source.open_blob(self.blob), self.destination.start_upload(&self.blob.digest, None));
             return match (opened, started) {
-                (Ok(opened), Ok(Started::Session(session))) => self.send(session, opened.response.into_body()).await,
+                (Ok(opened), Ok(Started::Session(session))) => self.send(session, opened.into_body()).await,
                 (Err(error), Ok(Started::Session(session))) => {
                     self.destination.cancel_upload(session).await;
                     Err(error.into())
@@ -111,7 +111,7 @@ impl BlobTask<'_> {
         match self.destination.start_upload(&self.blob.digest, self.mount_from).await? {
             Started::Mounted => Ok(Arrived::Mounted),
             Started::Session(session) => match self.source.open_blob(self.blob).await {
-                Ok(opened) => self.send(session, opened.response.into_body()).await,
+                Ok(opened) => self.send(session, opened.into_body()).await,
                 Err(error) => {
                     self.destination.cancel_upload(session).await;
                     Err(error.into())

@@ -118,3 +118,29 @@ async fn an_expired_token_that_cannot_be_replaced_names_the_registry_and_changes
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_denied_is_denied_to_a_fresh_token_too_and_not_asked_a_third_time() {
+    watched(async {
+        let (world, images) = with_tags(World::ecr(|destination| destination).await).await;
+        world.destination.store().deny("mirror/team/app", emulator::Access::Pull);
+        let mut function = world.function("on-push", &[]).await;
+        let (error_type, message) = failed(&mut function, push_event("team/app", "v0", &images[0].digest)).await;
+        assert_eq!(error_type, "Denied", "{message}");
+        assert!(message.contains("mirror/team/app"), "{message}");
+        assert_eq!(world.destination.journal().count_status(Kind::ManifestHead, 403), 2);
+        assert_eq!(world.destination.journal().len(), 2);
+        assert_eq!(world.aws.count("ecr", "GetAuthorizationToken"), 2);
+
+        // An answer with a text says what it is: no fresh token is tried on it.
+        world.destination.store().allow("mirror/team/app");
+        world.destination.store().deny("mirror/team/app", emulator::Access::Push);
+        world.forget();
+        let (error_type, message) = failed(&mut function, push_event("team/app", "v0", &images[0].digest)).await;
+        assert_eq!(error_type, "Denied", "{message}");
+        assert!(message.contains("ecr:InitiateLayerUpload"), "{message}");
+        assert_eq!(world.aws.count("ecr", "GetAuthorizationToken"), 1, "the source's first");
+        assert_eq!(world.destination.journal().count(Kind::ManifestPut), 0);
+    })
+    .await;
+}

@@ -6,7 +6,7 @@ use emulator::{
 };
 use scenarios::World;
 
-use crate::support::{pushed, watched};
+use crate::support::{digits, pushed, watched};
 
 #[tokio::test]
 async fn a_foreign_layer_is_neither_asked_for_nor_read_nor_sent() {
@@ -27,8 +27,8 @@ async fn a_foreign_layer_is_neither_asked_for_nor_read_nor_sent() {
 
             for registry in [&world.source, &world.destination] {
                 let about_it = |entry: &emulator::Entry| {
-                    let asked = format!("{}?{}", entry.path, entry.query.as_deref().unwrap_or_default());
-                    asked.contains(windows.digest()) || asked.contains(&windows.digest().replace(':', "%3A"))
+                    let query = entry.query.as_deref().unwrap_or_default();
+                    entry.path.contains(digits(windows.digest())) || query.contains(digits(windows.digest()))
                 };
                 assert!(!registry.journal().entries().iter().any(about_it));
             }

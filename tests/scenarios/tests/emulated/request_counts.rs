@@ -102,12 +102,12 @@ async fn a_first_copy_to_a_plain_registry_asks_once_for_each_blob() {
 
         let blobs = 7;
         let destination = world.destination.journal();
-        assert_eq!(destination.count(Kind::ManifestHead), 5);
+        assert_eq!(destination.count(Kind::ManifestHead), 4, "the tag, and each child");
         assert_eq!(destination.count(Kind::BlobHead), blobs);
         assert_eq!(destination.count(Kind::UploadStart), blobs);
         assert_eq!(destination.count(Kind::UploadPut), blobs);
         assert_eq!(destination.count(Kind::ManifestPut), 4);
-        assert_eq!(destination.len(), 9 + 3 * blobs);
+        assert_eq!(destination.len(), 8 + 3 * blobs);
         assert_eq!(world.aws.count("ecr", "BatchCheckLayerAvailability"), 0, "that is for ECR alone");
     })
     .await;
@@ -137,7 +137,10 @@ async fn another_tag_of_an_image_that_is_there_costs_only_its_manifest() {
                 assert_eq!(destination.count(Kind::ManifestPut), 1);
                 assert_eq!(destination.count(Kind::BlobHead), 0);
                 assert_eq!(destination.count(Kind::UploadStart), 0);
-                assert!(destination.len() <= 3, "{:#?}", destination.entries());
+                // An index that is there proves its two children at ECR alone.
+                let strict = world.destination.personality() == Personality::Ecr;
+                let most = if strict || *digest == image.digest { 3 } else { 4 };
+                assert!(destination.len() <= most, "{:#?}", destination.entries());
                 assert!(world.aws.calls().len() <= 1, "{:#?}", world.aws.calls());
             }
         }

@@ -66,6 +66,11 @@ pub(crate) fn logged_results(function: &Function) -> Vec<Value> {
     records.filter_map(|mut record| record.get_mut("result").map(Value::take)).collect()
 }
 
+/// The digits of a digest: an object store's paths have no colon.
+pub(crate) fn digits(digest: &str) -> &str {
+    digest.split_once(':').expect("a digest names its algorithm").1
+}
+
 /// Waits for what another process, or a server's task, makes true.
 pub(crate) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     for _ in 0..5_000 {

@@ -1,0 +1,191 @@
+//! Every kind of registry takes an image in its own way; it gets in whole by all of them.
+
+use std::time::Duration;
+
+use emulator::{Builder, Entry, Image, Index, Journal, Kind, Personality, Registry, image::raw_layer};
+use scenarios::World;
+use serde_json::json;
+
+use crate::support::{assert_children_first, multi_platform, pushed, replicated, watched};
+
+const LOGIN: [(&str, &str); 1] = [("LOGIN", "robot:s3cret")];
+
+/// Replicates an index to such a registry, by its own way to log in, and answers the world for a closer look.
+async fn gets_in_whole(personality: Personality, index: &Index) -> World {
+    let mut world = World::to(personality, |builder| builder.token_server("robot", "s3cret")).await;
+    let host = world.destination_host.clone();
+    world.registry_config(&host).insert("credentials".into(), "env:LOGIN".into());
+    index.push_to(world.source.store(), "team/app", "v1");
+    world.destination.store().create_repository("mirror/team/app");
+    let mut function = world.function("on-push", &LOGIN).await;
+    let result = pushed(&mut function, "team/app", "v1", &index.digest).await;
+    assert_eq!((&result["outcome"], &result["retries"]), (&"synced".into(), &0.into()), "{personality:?}: {result}");
+    let store = world.destination.store();
+    store.is_whole("mirror/team/app", "v1").unwrap();
+    assert_eq!(store.tag("mirror/team/app", "v1"), Some(index.digest.clone()));
+    assert_children_first(store, "mirror/team/app", &index.digest);
+    assert_eq!(world.destination.open_uploads(), 0);
+    let refused = world.destination.journal().entries().into_iter().filter(|entry| entry.status >= 400);
+    let refused: Vec<_> = refused.filter(|entry| entry.status != 404).collect();
+    assert!(refused.iter().all(|entry| entry.status == 401), "{personality:?} refused: {refused:#?}");
+    assert_eq!(refused.len(), 1, "{personality:?}: the first request asks how to log in");
+
+    world.forget();
+    assert_eq!(pushed(&mut function, "team/app", "v1", &index.digest).await["outcome"], "current");
+    assert_eq!(world.destination.journal().len(), 1, "{personality:?}");
+    world
+}
+
+/// Two platforms, one with a layer of `size` bytes, large enough to show what a registry refuses.
+fn index_with(size: usize) -> Index {
+    let amd = Image::builder().platform("linux/amd64").layer(raw_layer(1, size)).layer(raw_layer(2, 9_000)).build();
+    let arm = Image::builder().platform("linux/arm64").layer(raw_layer(2, 9_000)).layer(raw_layer(3, 7_000)).build();
+    Index::of(&[&amd, &arm])
+}
+
+const MIB: usize = 1024 * 1024;
+
+/// A journal of the one upload of a layer of more than a mebibyte: its PATCHes and its PUT.
+async fn sends(personality: Personality, size: usize) -> (Vec<Entry>, Vec<Entry>) {
+    let mut world = World::to(personality, Builder::open).await;
+    let image = Image::builder().layer(raw_layer(1, size)).build();
+    image.push_to(world.source.store(), "team/app", "v1");
+    world.config["limits"] = json!({ "blob_concurrency": 1 });
+    let mut function = world.function("on-push", &[]).await;
+    assert_eq!(pushed(&mut function, "team/app", "v1", &image.digest).await["outcome"], "synced");
+    world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+    // The largest blob goes first: up to and including its PUT.
+    let all: Journal = world.destination.journal().clone();
+    let first_put = all.of(Kind::UploadPut).remove(0);
+    let patches = all.of(Kind::UploadPatch).into_iter().filter(|patch| patch.number < first_put.number).collect();
+    (patches, vec![first_put])
+}
+
+#[tokio::test]
+async fn plain() {
+    watched(gets_in_whole(Personality::Plain, &index_with(300_000))).await;
+}
+
+#[tokio::test]
+async fn ghcr() {
+    watched(gets_in_whole(Personality::Ghcr, &index_with(300_000))).await;
+}
+
+#[tokio::test]
+async fn artifact_registry() {
+    watched(gets_in_whole(Personality::Gar, &index_with(300_000))).await;
+}
+
+#[tokio::test]
+async fn acr() {
+    watched(gets_in_whole(Personality::Acr, &index_with(300_000))).await;
+}
+
+#[tokio::test]
+async fn docker_hub() {
+    watched(gets_in_whole(Personality::DockerHub, &index_with(300_000))).await;
+}
+
+#[tokio::test]
+async fn quay() {
+    watched(gets_in_whole(Personality::Quay, &index_with(300_000))).await;
+}
+
+#[tokio::test]
+async fn harbor() {
+    watched(gets_in_whole(Personality::Harbor, &index_with(300_000))).await;
+}
+
+#[tokio::test]
+async fn ghcr_and_docker_hub_get_a_large_blob_in_one_patch_without_a_range() {
+    watched(async {
+        for personality in [Personality::Ghcr, Personality::DockerHub] {
+            let (patches, puts) = sends(personality, 5 * MIB).await;
+            assert_eq!(patches.len(), 1, "{personality:?}");
+            assert_eq!(patches[0].content_length, Some(5 * MIB as u64), "{personality:?}");
+            assert_eq!(patches[0].content_range, None, "{personality:?}");
+            assert_eq!(puts[0].content_length, Some(0), "{personality:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_others_get_it_in_the_closing_put() {
+    watched(async {
+        for personality in [Personality::Gar, Personality::Quay, Personality::Harbor, Personality::Plain] {
+            let (patches, puts) = sends(personality, 2 * MIB).await;
+            assert_eq!(patches.len(), 0, "{personality:?}");
+            assert_eq!(puts[0].content_length, Some(2 * MIB as u64), "{personality:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn acr_gets_it_in_chunks_below_its_limit() {
+    watched(async {
+        let (patches, puts) = sends(Personality::Acr, 21 * MIB).await;
+        let ranges: Vec<_> = patches.iter().map(|patch| patch.content_range.clone().unwrap()).collect();
+        assert_eq!(ranges, [format!("0-{}", 16 * MIB - 1), format!("{}-{}", 16 * MIB, 21 * MIB - 1)]);
+        assert_eq!(puts[0].content_length, Some(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ecr_public_is_read_from_with_a_token_of_its_own_api() {
+    watched(async {
+        let source = Registry::builder(Personality::EcrPublic);
+        let world = World::between(source, Registry::builder(Personality::Plain)).await;
+        let index = multi_platform(1, &["linux/amd64", "linux/arm64"]);
+        index.push_to(world.source.store(), "docker/library/alpine", "3.20");
+        let mut function = world.function("fanout", &[]).await;
+        let from = format!("{}/docker/library/alpine:3.20", world.source_host);
+        let to = format!("{}/alpine:3.20", world.destination_host);
+        assert_eq!(replicated(&world, &mut function, &from, &to).await["outcome"], "synced");
+        world.destination.store().is_whole("alpine", "3.20").unwrap();
+        let calls = world.aws.calls();
+        let tokens: Vec<_> = calls.iter().filter(|call| call.operation == "GetAuthorizationToken").collect();
+        assert_eq!(tokens.len(), 1);
+        assert_eq!((tokens[0].service.as_str(), tokens[0].region.as_str()), ("ecr-public", "us-east-1"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn docker_hub_as_a_source_costs_one_counted_pull_for_each_manifest() {
+    watched(async {
+        let source = Registry::builder(Personality::DockerHub).open().pull_limit(3);
+        let world = World::between(source, Registry::builder(Personality::Plain)).await;
+        let index = multi_platform(1, &["linux/amd64", "linux/arm64"]);
+        index.push_to(world.source.store(), "library/alpine", "3.20");
+        let mut function = world.function("fanout", &[]).await;
+        let from = format!("{}/library/alpine:3.20", world.source_host);
+        let to = format!("{}/alpine:3.20", world.destination_host);
+        for outcome in ["synced", "current", "current"] {
+            assert_eq!(replicated(&world, &mut function, &from, &to).await["outcome"], outcome);
+        }
+        assert_eq!(world.source.journal().count(Kind::ManifestGet), 3, "HEAD is not counted by the Hub");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hub_that_limits_abuse_is_obeyed() {
+    watched(async {
+        let source = Registry::builder(Personality::DockerHub).open();
+        let world = World::between(source, Registry::builder(Personality::Plain)).await;
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "library/alpine", "3.20");
+        let limit = emulator::Fault::on(Kind::ManifestGet).then(emulator::Action::hub_abuse_limit(1));
+        world.source.faults().add(limit);
+        let mut function = world.function("fanout", &[]).await;
+        let from = format!("{}/library/alpine:3.20", world.source_host);
+        let result = replicated(&world, &mut function, &from, &format!("{}/alpine:3.20", world.destination_host)).await;
+        assert_eq!((&result["outcome"], &result["throttled"]), (&"synced".into(), &1.into()));
+        let tries = world.source.journal().of(Kind::ManifestGet);
+        assert!(tries[1].at - tries[0].at >= Duration::from_secs(1));
+    })
+    .await;
+}
