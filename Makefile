@@ -19,6 +19,7 @@ help: ## list the targets
 # The function is built exactly as `cargo lambda watch` would do it (cargo run --release --bin on-push), so that it
 # finds the binary as it needs it.
 demo: ## replicate an image between two embedded registries with the real function
+	command -v gcc >/dev/null || scripts/install-packages gcc libc6-dev
 	scripts/install-venv
 	cargo build $(LOCKED) --package emulator
 	@echo "Building the release binary of on-push as it is shipped: about ten minutes on two cores the first time, seconds after that."

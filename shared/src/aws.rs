@@ -103,8 +103,19 @@ where
         | "AWS.SimpleQueueService.NonExistentQueue" => ErrorType::InvalidConfig,
         _ => ErrorType::Unavailable,
     };
-    match error.message() {
-        Some(message) => Error::new(error_type, format!("{doing}: {code}: {message}")),
-        None => Error::new(error_type, format!("{doing}: {code}")),
+    let message = error.message().map(|message| format!(": {message}")).unwrap_or_default();
+    Error::new(error_type, format!("{doing}: {code}{message}{}", advice(code, error_type)))
+}
+
+/// What to do about it, where AWS's own text doesn't say.
+fn advice(code: &str, error_type: ErrorType) -> &'static str {
+    match (code, error_type) {
+        ("KmsException", _) => "; allow the role to use the key",
+        ("LimitExceededException", _) => "; ask AWS to raise the quota",
+        ("ResourceNotFoundException" | "ParameterNotFound", _) => "; check the name, and the region it is in",
+        ("QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue", _) => "; check the queue's URL",
+        (_, ErrorType::Denied) => "; allow the role to do this",
+        (_, ErrorType::Unauthorized) => "; check the function's role and credentials",
+        _ => "",
     }
 }

@@ -157,6 +157,12 @@ impl EcrHost {
             .then(|| Self { account: account.to_owned(), region: region.to_owned() })
     }
 
+    /// The host that events imply for the registry with this host: ECR's have several names.
+    #[must_use]
+    pub fn plain(host: &str) -> String {
+        Self::parse(host).map_or_else(|| host.to_owned(), |home| Self::of_event(&home.account, &home.region))
+    }
+
     /// The commercial, GovCloud or China host of an account's registry in a region, as ECR's events imply it:
     /// they carry the account and the region, never the host.
     #[must_use]

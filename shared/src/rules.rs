@@ -101,7 +101,7 @@ impl Rules {
                 if requests.iter().any(|request| request.destination == destination) {
                     continue;
                 }
-                self.refuse_endless_chain(&destination, &source, rule)?;
+                self.refuse_endless_chain(&destination, &source, pushed.digest.as_ref(), rule)?;
                 // A destination that is a digest wants that digest, wherever the tag has moved since.
                 let pinned = destination.digest().filter(|_| destination.tag().is_none());
                 let source = match pinned {
@@ -128,42 +128,48 @@ impl Rules {
     /// reference that holds the digest already; a chain of ever new references would not.
     ///
     /// Only registries whose events come here count: the one that was pushed to, and those that rules name as sources.
-    fn refuse_endless_chain(&self, destination: &Reference, source: &Reference, by: &Rule) -> Result<(), Error> {
-        let mut seen = HashSet::from([source.clone()]);
-        let mut next = vec![destination.clone()];
-        for _ in 0..LONGEST_CHAIN {
-            let mut further = Vec::new();
-            for reference in next {
-                let heard = reference.registry() == source.registry()
-                    || self
-                        .0
-                        .iter()
-                        .filter_map(|rule| rule.registry.as_deref())
-                        .any(|registry| same_registry(registry, reference.registry()));
-                let raises_events = EcrHost::parse(reference.registry()).is_some();
-                if !heard || !raises_events || !seen.insert(reference.clone()) {
-                    continue;
-                }
-                let Some(tag) = reference.tag() else { continue };
-                for rule in self.0.iter().filter(|rule| rule.takes_repository(&reference) && rule.tags.take(tag)) {
-                    for template in &rule.destinations {
-                        further.extend(rule.destination(template, &reference, None).ok());
-                    }
+    fn refuse_endless_chain(
+        &self,
+        destination: &Reference,
+        source: &Reference,
+        digest: Option<&Digest>,
+        by: &Rule,
+    ) -> Result<(), Error> {
+        let mut seen = HashSet::from([plain(source)]);
+        // Depth first: one long path is enough to tell.
+        let mut next = vec![(destination.clone(), 1)];
+        while let Some((reference, depth)) = next.pop() {
+            let heard = same_registry(reference.registry(), source.registry())
+                || self
+                    .0
+                    .iter()
+                    .filter_map(|rule| rule.registry.as_deref())
+                    .any(|registry| same_registry(registry, reference.registry()));
+            let raises_events = EcrHost::parse(reference.registry()).is_some();
+            let reference = plain(&reference);
+            if !heard || !raises_events || !seen.insert(reference.clone()) {
+                continue;
+            }
+            if depth == LONGEST_CHAIN {
+                return Err(Error::new(
+                    ErrorType::InvalidConfig,
+                    format!(
+                        "rule `{}` feeds itself: {source} goes to {destination}, whose own push event would go on \
+                         without end; narrow the rule's source.repository or tags so that it doesn't take its own \
+                         destinations",
+                        by.name
+                    ),
+                ));
+            }
+            for rule in self.0.iter().filter(|rule| rule.takes(&reference)) {
+                for template in &rule.destinations {
+                    next.extend(
+                        rule.destination(template, &reference, digest).ok().map(|further| (further, depth + 1)),
+                    );
                 }
             }
-            if further.is_empty() {
-                return Ok(());
-            }
-            next = further;
         }
-        Err(Error::new(
-            ErrorType::InvalidConfig,
-            format!(
-                "rule `{}` feeds itself: {source} goes to {destination}, whose own push event would go on without end; \
-                 narrow the rule's source.repository or tags so that it doesn't take its own destinations",
-                by.name
-            ),
-        ))
+        Ok(())
     }
 }
 
@@ -205,6 +211,15 @@ impl Rule {
         Self { name, registry, repository, tags, destinations, untagged: settings.untagged, options }
     }
 
+    /// Whether a push of `reference` is one for this rule.
+    fn takes(&self, reference: &Reference) -> bool {
+        self.takes_repository(reference)
+            && match reference.tag() {
+                Some(tag) => self.tags.take(tag),
+                None => self.untagged == Untagged::ByDigest,
+            }
+    }
+
     fn takes_repository(&self, reference: &Reference) -> bool {
         self.registry.as_deref().is_none_or(|registry| same_registry(registry, reference.registry()))
             && self.repository.as_ref().is_none_or(|globs| globs.is_match(reference.repository()))
@@ -222,7 +237,7 @@ impl Rule {
                 format!("rule `{}` has no destination for {source}: {}", self.name, error.message),
             )
         })?;
-        if destination == *source {
+        if plain(&destination) == plain(source) {
             return Err(Error::new(
                 ErrorType::InvalidConfig,
                 format!("rule `{}` leads {source} onto itself; give it another destination", self.name),
@@ -253,9 +268,14 @@ impl TagFilter {
     }
 }
 
+/// The same place under the host that ECR's events imply.
+fn plain(reference: &Reference) -> Reference {
+    reference.at_registry(EcrHost::plain(reference.registry()))
+}
+
 /// Whether two hosts are one registry: ECR's have several names (FIPS, dual-stack), and events imply the plain one.
 fn same_registry(one: &str, two: &str) -> bool {
-    one == two || EcrHost::parse(one).is_some_and(|home| EcrHost::parse(two) == Some(home))
+    EcrHost::plain(one) == EcrHost::plain(two)
 }
 
 /// A tag read as a version; a leading `v` is allowed.

@@ -179,6 +179,25 @@ fn a_circle_of_rules_is_fine_and_an_endless_chain_is_not() {
 }
 
 #[test]
+fn an_endless_chain_is_seen_through_aliases_digests_and_many_destinations() {
+    let alias = "111122223333.dkr-ecr.us-east-1.on.aws";
+    let by_alias = rules(&format!(r#"[{{"destinations":["{alias}/x/{{repository}}"]}}]"#)).unwrap();
+    assert!(by_alias.verdict(&pushed("app", Some("v1"))).unwrap_err().message.contains("feeds itself"));
+    let own = rules(&format!(r#"[{{"source":{{"registry":"{ECR}"}},"destinations":["{alias}/{{repository}}"]}}]"#));
+    assert!(own.unwrap_err().message.contains("own source"));
+    let itself = rules(&format!(r#"[{{"source":{{"repository":"app"}},"destinations":["{alias}/app"]}}]"#)).unwrap();
+    assert!(itself.verdict(&pushed("app", Some("v1"))).unwrap_err().message.contains("onto itself"));
+    let untagged = rules(r#"[{"untagged":"by-digest","destinations":["{registry}/x/{repository}"]}]"#).unwrap();
+    assert!(untagged.verdict(&pushed("app", None)).unwrap_err().message.contains("feeds itself"));
+    // Told at once, though there are 4^16 ways to go on.
+    let many = rules(
+        r#"[{"destinations":["{registry}/a/{repository}","{registry}/b/{repository}","{registry}/c/{repository}",
+            "{registry}/d/{repository}"]}]"#,
+    );
+    assert!(many.unwrap().verdict(&pushed("app", Some("v1"))).unwrap_err().message.contains("feeds itself"));
+}
+
+#[test]
 fn what_gives_no_reference_says_which_rule() {
     let rules = rules(r#"[{"name":"long","destinations":["ghcr.io/{repository}/{repository}:{tag}-{tag}"]}]"#).unwrap();
     let tag = "t".repeat(100);

@@ -128,7 +128,12 @@ impl Syncer {
                 Round::Done(outcome, digest) => return Ok((outcome, digest)),
                 Round::Moved(reason) => reason,
                 Round::Contradicted(reason) => {
-                    attempt.trust = if attempt.trust == Trust::Manifests { Trust::Blobs } else { Trust::Nothing };
+                    attempt.trust = match attempt.trust {
+                        Trust::Manifests => Trust::Blobs,
+                        Trust::Blobs => Trust::Nothing,
+                        // Everything was sent, and still it is not enough.
+                        Trust::Nothing => return Err(reason),
+                    };
                     reason
                 }
             };
@@ -158,14 +163,14 @@ impl Syncer {
         let root = match resolve::root(source, &request.source, there.as_ref()).await? {
             resolve::Root::Same(digest) => {
                 tally.manifest(&digest, false);
-                // In a later round it is there because an earlier one put it.
-                let outcome = if attempt.round == 1 { Outcome::Current } else { synced(request, &digest) };
+                let outcome = if tally.has_pushed(&digest) { synced(request, &digest) } else { Outcome::Current };
                 return Ok(Round::Done(outcome, digest));
             }
             resolve::Root::Manifest(root) => root,
         };
         // In a later round the tag may be our own.
-        if let (Some(there), 1, Some(_)) = (there, attempt.round, request.destination.tag()) {
+        let foreign = there.filter(|there| !tally.has_pushed(there));
+        if let (Some(there), Some(_)) = (foreign, request.destination.tag()) {
             match request.options.existing_tag {
                 ExistingTag::Overwrite => {}
                 ExistingTag::Keep => return Ok(Round::Done(Outcome::Kept, there)),
@@ -209,7 +214,9 @@ impl Syncer {
             Trust::Nothing => HashSet::new(),
             Trust::Blobs | Trust::Manifests => inventory::ask(destination, &tree, self.limits.blob_concurrency).await?,
         };
-        let plan = Plan::of(&tree, &held, destination.mount_from.as_deref());
+        // A mount that is granted is the destination's word again.
+        let mount_from = destination.mount_from.as_deref().filter(|_| trust != Trust::Nothing);
+        let plan = Plan::of(&tree, &held, mount_from);
         plan.log(request);
         transfer::run(&plan, source, destination, &gate, &self.budget, self.limits, tally).await?;
         gate.open(&plan.to_be_good(), &destination.repository.run().deadline).await?;
@@ -244,7 +251,7 @@ async fn moved_on(source: &Repository, request: &SyncRequest, digest: &Digest) -
     if request.source.digest().is_some() {
         return Ok(None);
     }
-    let now = source.head_manifest(request.source.target()).await?.and_then(|head| head.digest);
+    let now = resolve::there(source, request.source.target()).await?;
     Ok(now.filter(|now| now != digest))
 }
 

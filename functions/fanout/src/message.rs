@@ -16,6 +16,12 @@ use transfer::{
 /// `InvalidEvent`: it is no message of ours, or no rule takes its image. `InvalidReference`: an end is no reference.
 pub(crate) fn read(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error> {
     let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the message can't be used: {reason}"));
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).unwrap_or_default();
+    for (key, what) in [("backfill", "a backfill"), ("detail-type", "an EventBridge event")] {
+        if object.contains_key(key) {
+            return Err(invalid(format!("{what} is not taken by this version; send one message for each image")));
+        }
+    }
     let message: ImageMessage = serde_json::from_str(body)
         .map_err(|error| invalid(format!("{error}; expected {{\"source\":…,\"destination\":…}}")))?;
     if message.platforms.is_some() {

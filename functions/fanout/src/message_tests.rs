@@ -49,6 +49,8 @@ fn what_is_no_message_says_why() {
         ("", ErrorType::InvalidEvent, "message"),
         ("[]", ErrorType::InvalidEvent, "message"),
         (r#"{"source":"ghcr.io/a/b:c","destinaton":"x"}"#, ErrorType::InvalidEvent, "destinaton"),
+        (r#"{"backfill":{"repository":"x"}}"#, ErrorType::InvalidEvent, "a backfill is not taken"),
+        (r#"{"detail-type":"ECR Image Action","detail":{}}"#, ErrorType::InvalidEvent, "EventBridge"),
         (r#"{"source":"alpine","destination":"ghcr.io/a/b:c"}"#, ErrorType::InvalidReference, "alpine"),
         (r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/b:c"}"#, ErrorType::InvalidReference, "same"),
         (

@@ -61,9 +61,13 @@ fn registry(
     known.credentials = settings.credentials.and_then(|text| {
         credential_source(&text).inspect_err(|reason| mistakes.push(format!("{path}.credentials: {reason}"))).ok()
     });
+    let told_home = settings.account.is_some() || settings.region.is_some();
     known.ecr = ecr_home(known.provider, known.ecr, settings.account, settings.region)
         .inspect_err(|reason| mistakes.push(format!("{path}: {reason}")))
         .unwrap_or_default();
+    if known.provider != Provider::Ecr && told_home {
+        mistakes.push(format!("{path}: account and region go with the provider `ecr`"));
+    }
     if settings.role_arn.is_none() && settings.external_id.is_some() {
         mistakes.push(format!("{path}.external_id: goes with role_arn, which is missing"));
     }

@@ -18,6 +18,9 @@ use crate::{
     transport::Meter,
 };
 
+/// What a token lives (ECR API, `AuthorizationData`).
+const LIFE: Duration = Duration::from_secs(12 * 3600);
+
 /// Tokens live 12 hours; one that has less left than this is replaced, so that no sync outlives it.
 const RENEW_BEFORE: Duration = Duration::from_secs(20 * 60);
 
@@ -35,8 +38,9 @@ impl Kept {
         fetch: impl Future<Output = Result<LoginIssued, Error>>,
     ) -> Result<LoginIssued, Error> {
         let mut kept = self.0.lock().await;
-        let good_for = |issued: &LoginIssued| {
-            issued.expires.and_then(|end| end.duration_since(SystemTime::now()).ok()).unwrap_or_default()
+        let good_for = |issued: &LoginIssued| match issued.expires {
+            Some(end) => end.duration_since(SystemTime::now()).unwrap_or_default(),
+            None => Duration::ZERO,
         };
         let good = |issued: &&LoginIssued| refused != Some(&issued.login) && good_for(issued) > RENEW_BEFORE;
         if let Some(issued) = kept.as_ref().filter(good) {
@@ -120,6 +124,9 @@ fn issued(doing: &str, token: Option<&str>, expires: Option<i64>) -> Result<Logi
     let (user, password) = text.split_once(':').ok_or_else(wrong)?;
     let expires = expires
         .and_then(|seconds| u64::try_from(seconds).ok())
-        .map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-    Ok(LoginIssued { login: Login::Password { user: user.to_owned(), password: Secret::new(password) }, expires })
+        .map_or_else(|| SystemTime::now() + LIFE, |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    Ok(LoginIssued {
+        login: Login::Password { user: user.to_owned(), password: Secret::new(password) },
+        expires: Some(expires),
+    })
 }

@@ -42,6 +42,8 @@ pub struct Child {
     pub digest: Digest,
     /// Its size in bytes, as the index declares it.
     pub size: u64,
+    /// Whether the index calls it an index.
+    pub is_index: bool,
 }
 
 /// A blob that a manifest needs.
@@ -128,7 +130,9 @@ impl Manifest {
             Shape::Index => {
                 let index: ImageIndex = serde_json::from_slice(&bytes).map_err(invalid)?;
                 for descriptor in index.manifests() {
-                    children.push(Child { digest: digest_of(descriptor)?, size: descriptor.size() });
+                    let media_type = descriptor.media_type().to_string();
+                    let is_index = matches!(Shape::known(&media_type), Some(Shape::Index));
+                    children.push(Child { digest: digest_of(descriptor)?, size: descriptor.size(), is_index });
                 }
             }
             Shape::Image => {
@@ -158,6 +162,18 @@ enum Shape {
 impl Shape {
     /// By media type where it is known; else by the members it has, as OCI manifests need not declare a type.
     fn of(media_type: &str, probe: &Probe) -> Option<Self> {
+        Self::known(media_type).or_else(|| {
+            if probe.manifests.is_some() {
+                Some(Self::Index)
+            } else if probe.config.is_some() && probe.layers.is_some() {
+                Some(Self::Image)
+            } else {
+                probe.blobs.as_ref().map(|_| Self::Artifact)
+            }
+        })
+    }
+
+    fn known(media_type: &str) -> Option<Self> {
         match media_type {
             "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json" => {
                 Some(Self::Index)
@@ -168,9 +184,6 @@ impl Shape {
             "application/vnd.oci.artifact.manifest.v1+json" | "application/vnd.cncf.oras.artifact.manifest.v1+json" => {
                 Some(Self::Artifact)
             }
-            _ if probe.manifests.is_some() => Some(Self::Index),
-            _ if probe.config.is_some() && probe.layers.is_some() => Some(Self::Image),
-            _ if probe.blobs.is_some() => Some(Self::Artifact),
             _ => None,
         }
     }

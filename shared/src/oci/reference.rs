@@ -97,6 +97,12 @@ impl Reference {
         self.digest.as_ref()
     }
 
+    /// The same repository and target, at a registry known by another host.
+    #[must_use]
+    pub fn at_registry(&self, registry: String) -> Self {
+        Self { registry, ..self.clone() }
+    }
+
     /// The same place, named by `digest` alone.
     #[must_use]
     pub fn pinned(&self, digest: Digest) -> Self {

@@ -66,6 +66,8 @@ pub struct Authenticator {
     /// The scheme, once it is known. ECR's is known from the start, which spares a refusal.
     scheme: Mutex<Option<Scheme>>,
     tokens: TokenCache,
+    /// Whether the scheme is the registry kind's own and not to be learnt.
+    fixed: bool,
 }
 
 /// What is sent to show who asks.
@@ -97,13 +99,13 @@ impl Authenticator {
     /// For a registry whose way of asking is not known yet.
     #[must_use]
     pub fn challenged(source: Box<dyn LoginSource>) -> Self {
-        Self { source, scheme: Mutex::new(None), tokens: TokenCache::default() }
+        Self { source, scheme: Mutex::new(None), tokens: TokenCache::default(), fixed: false }
     }
 
     /// For a registry that takes basic credentials from the first request on.
     #[must_use]
     pub fn basic(source: Box<dyn LoginSource>) -> Self {
-        Self { source, scheme: Mutex::new(Some(Scheme::Basic)), tokens: TokenCache::default() }
+        Self { source, scheme: Mutex::new(Some(Scheme::Basic)), tokens: TokenCache::default(), fixed: true }
     }
 
     /// The `Authorization` to send with a request of `repository`, as far as is known now.
@@ -158,7 +160,7 @@ impl Authenticator {
     /// Forgets a token service that gave no token, and the tokens that were to be replaced: the registry is asked
     /// anew, as one answer that named a wrong service must not stay for the life of the process.
     async fn forget(&self, scheme: &Scheme) {
-        if !matches!(scheme, Scheme::Bearer(_)) {
+        if self.fixed {
             return;
         }
         self.lock().take_if(|kept| kept == scheme);

@@ -225,7 +225,8 @@ impl Repository {
     fn meaning(&self, operation: &Operation, refused: &Refused) -> (ErrorType, &'static str) {
         let writes_manifest = operation.verb == Verb::PutManifest;
         let code = refused.envelope.code.as_str();
-        let message = &refused.envelope.message;
+        // ECR's texts name the repository, which may itself be called anything.
+        let message = refused.envelope.message.replace(&self.name, "").replace(&operation.object, "");
         // ECR's TAG_INVALID is used for an immutable tag; the status is not documented, so the code decides.
         if writes_manifest && refused.status.is_client_error() && message.contains("immutable") {
             return (ErrorType::TagImmutable, "; the tag can't be moved: push under another tag, or make it mutable");

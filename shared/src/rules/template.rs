@@ -3,6 +3,7 @@
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Reference, normalize_host},
+    provider::EcrHost,
 };
 
 /// `registry/path:tag` with `{registry}`, `{repository}`, `{name}`, `{tag}`, `{digest}` in it.
@@ -82,7 +83,10 @@ impl Template {
         let Ok(source) = Reference::new(registry, "any/repository-at-all", Some("any-tag-at-all"), None) else {
             return false;
         };
-        self.fill(&source, None).is_ok_and(|destination| destination == source)
+        self.fill(&source, None).is_ok_and(|destination| {
+            let host = |reference: &Reference| EcrHost::plain(reference.registry());
+            host(&destination) == host(&source) && destination.at_registry(source.registry().to_owned()) == source
+        })
     }
 
     /// The destination of `source`. Where it has no tag, the destination is the same digest.

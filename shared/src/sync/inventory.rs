@@ -42,7 +42,7 @@ pub(super) async fn ask(
     let asked = async {
         let missing = match wanted.as_slice() {
             // Nothing to ask about: whether there is a repository is found out by creating it.
-            [] if destination.creation.is_none() => return Ok(HashSet::new()),
+            [] if destination.creation.is_none() || !tree.present.is_empty() => return Ok(HashSet::new()),
             [] => Error::new(ErrorType::RepositoryNotFound, ""),
             wanted => match availability.available(wanted).await {
                 Err(error) if error.error_type == ErrorType::RepositoryNotFound => error,

@@ -49,7 +49,8 @@ async fn put(
         // ECR refuses to put an immutable tag again even if it holds this very digest: somebody else was faster, or the
         // answer to our own put was lost.
         Err(error) if error.error_type == ErrorType::TagImmutable => {
-            let there = destination.head_manifest(target).await?.and_then(|head| head.digest);
+            // What the refusal was is said even if this look fails.
+            let there = destination.head_manifest(target).await.ok().flatten().and_then(|head| head.digest);
             if there.as_ref() != Some(&manifest.digest) {
                 let there = there.map_or_else(|| "another digest".to_owned(), |digest| digest.to_string());
                 let text = format!("{}; it holds {there}, the source {}", error.message, manifest.digest);

@@ -151,6 +151,11 @@ impl Tally {
         locked(&self.manifests).entry(digest.clone()).or_insert(pushed);
     }
 
+    /// Whether this very sync put the manifest.
+    pub(super) fn has_pushed(&self, digest: &Digest) -> bool {
+        locked(&self.manifests).get(digest) == Some(&true)
+    }
+
     /// Where a body counts the bytes that it reads.
     pub(super) fn read_counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.read)

@@ -47,13 +47,13 @@ impl ManifestTree {
     }
 }
 
-/// The digest that the destination has under `target`, if anything.
-pub(super) async fn there(destination: &Repository, target: &str) -> Result<Option<Digest>, Error> {
-    match destination.head_manifest(target).await? {
+/// The digest that a repository has under `target`, if anything.
+pub(super) async fn there(repository: &Repository, target: &str) -> Result<Option<Digest>, Error> {
+    match repository.head_manifest(target).await? {
         None => Ok(None),
         Some(head) if head.digest.is_some() => Ok(head.digest),
         // Registries of before OCI 1.1 need not say it; the bytes do.
-        Some(_) => Ok(Some(destination.manifest(target, None).await?.digest)),
+        Some(_) => Ok(Some(repository.manifest(target, None).await?.digest)),
     }
 }
 
@@ -68,7 +68,10 @@ pub(super) async fn root(source: &Repository, reference: &Reference, there: Opti
         (None, Some(_)) => {
             let head = source.head_manifest(target).await?;
             let head = head.ok_or_else(|| {
-                Error::new(ErrorType::SourceNotFound, format!("{reference} is not at the source (any more)"))
+                Error::new(
+                    ErrorType::SourceNotFound,
+                    format!("{reference} is not at the source (any more); push it again, or correct the reference"),
+                )
             })?;
             head.digest
         }
@@ -156,7 +159,7 @@ enum Found {
 async fn child(source: &Repository, destination: &Repository, child: Child, trusted: bool) -> Result<Found, Error> {
     if trusted
         && let Some(head) = destination.head_manifest(child.digest.as_str()).await?
-        && (!head.is_index || destination.client().provider.keeps_children())
+        && (!(head.is_index || child.is_index) || destination.client().provider.keeps_children())
     {
         return Ok(Found::There(child.digest));
     }

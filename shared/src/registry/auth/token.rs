@@ -97,7 +97,8 @@ async fn fetch(
     let login = asking.login(repository, None).await?;
     match ask(&realm, bearer, scopes, &login, repository).await {
         // A secret may have been rotated since it was fetched.
-        Err(error) if error.error_type == ErrorType::Unauthorized => {
+        // GHCR answers bad credentials with 403.
+        Err(error) if matches!(error.error_type, ErrorType::Unauthorized | ErrorType::Denied) => {
             let again = asking.login(repository, Some(&login)).await?;
             if again == login {
                 return Err(error);

@@ -36,7 +36,7 @@ pub(super) async fn send(
     if let Some(least) = session.least_chunk.filter(|least| *least > chunk) {
         let reason =
             format!("the registry wants chunks of {least} bytes at least, more than the {chunk} that are held");
-        return Err(Error::new(ErrorType::Denied, format!("{}: {reason}", repository.doing(&operation))));
+        return Err(Error::new(ErrorType::InvalidConfig, format!("{}: {reason}", repository.doing(&operation))));
     }
     let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
     let mut location = session.location.clone();
@@ -47,8 +47,10 @@ pub(super) async fn send(
     let mut offset: u64 = 0;
     while offset < blob.size {
         let stall = repository.client.transport.stall();
-        fill(&mut body, &mut buffer, chunk, stall).await.map_err(|reason| {
-            Error::new(ErrorType::Unavailable, format!("{}: {reason}", repository.doing(&operation)))
+        let filled = repository.run.deadline.bound(fill(&mut body, &mut buffer, chunk, stall)).await;
+        let filled = filled.unwrap_or_else(|passed| Err((ErrorType::DeadlineExceeded, passed.to_string())));
+        filled.map_err(|(error_type, reason)| {
+            Error::new(error_type, format!("{}: {reason}", repository.doing(&operation)))
         })?;
         let piece: Bytes = buffer.split_to(buffer.len().min(chunk)).freeze();
         let last = offset + piece.len() as u64 - 1;
@@ -69,17 +71,24 @@ pub(super) async fn send(
 const FRAME_ROOM: usize = 512 * 1024;
 
 /// Reads until the buffer holds a chunk or the body ends. The body ends early only with an error.
-async fn fill(body: &mut StreamBody, buffer: &mut BytesMut, chunk: usize, stall: Duration) -> Result<(), String> {
+async fn fill(
+    body: &mut StreamBody,
+    buffer: &mut BytesMut,
+    chunk: usize,
+    stall: Duration,
+) -> Result<(), (ErrorType, String)> {
     while buffer.len() < chunk {
         let next = tokio::time::timeout(stall, body.body.frame()).await;
-        match next.map_err(|_| format!("nothing came for {} ms", stall.as_millis()))? {
+        match next.map_err(|_| (ErrorType::Timeout, format!("nothing came for {} ms", stall.as_millis())))? {
             Some(Ok(frame)) => {
                 if let Ok(bytes) = frame.into_data() {
                     buffer.extend_from_slice(&bytes);
                 }
             }
-            Some(Err(error)) => return Err(error.to_string()),
-            None if buffer.is_empty() => return Err("the body ended before its size".to_owned()),
+            Some(Err(error)) => return Err((ErrorType::Unavailable, error.to_string())),
+            None if buffer.is_empty() => {
+                return Err((ErrorType::Unavailable, "the body ended before its size".to_owned()));
+            }
             None => return Ok(()),
         }
     }

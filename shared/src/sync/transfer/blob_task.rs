@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::pipe::{Broken, VerifiedBody, Watch};
 use crate::{
     config::Limits,
-    error::{Error, ErrorType},
+    error::{Class, Error, ErrorType},
     limits::{ByteBudget, CommitGate, StreamCap},
     oci::Blob,
     registry::{Repository, Session, Started},
@@ -65,8 +65,10 @@ impl BlobTask<'_> {
                 matches!(error.error_type, ErrorType::Unavailable | ErrorType::Timeout | ErrorType::Throttled);
             let wait = if passing { policy.backoff(attempt, error.retry_after, fastrand::f64()) } else { None };
             let Some(wait) = wait else { return Err(error) };
-            if self.destination.run().deadline.sleep(wait).await.is_err() {
-                return Err(error);
+            let mut stopped = self.stopped.clone();
+            tokio::select! {
+                slept = self.destination.run().deadline.sleep(wait) => if slept.is_err() { return Err(error) },
+                _ = stopped.wait_for(|stop| *stop) => return Err(error),
             }
             tracing::debug!(blob = %self.blob.digest, retry.attempt = attempt, retry.reason = %error, "sending the blob again");
             self.destination.run().meter.retry();
@@ -91,6 +93,9 @@ impl BlobTask<'_> {
                 format!("blob {} waited for its turn until the invocation's time ran out", self.blob.digest),
             )
         })?;
+        if *self.stopped.borrow() {
+            return Err(Failed::Request(self.given_up()));
+        }
         if self.blob.size == 0 {
             return self.send_nothing().await;
         }
@@ -105,6 +110,8 @@ impl BlobTask<'_> {
                     Err(error.into())
                 }
                 (_, Ok(Started::Mounted)) => Ok(Arrived::Mounted),
+                // What no other try mends says more.
+                (Err(error), Err(_)) if error.class() == Class::Never => Err(error.into()),
                 (_, Err(error)) => Err(error.into()),
             };
         }
@@ -156,10 +163,13 @@ impl BlobTask<'_> {
         }
         match self.destination.start_upload(&self.blob.digest, self.mount_from).await? {
             Started::Mounted => Ok(Arrived::Mounted),
-            Started::Session(session) => {
-                self.destination.close_upload(&session, &self.blob.digest).await?;
-                Ok(Arrived::Sent)
-            }
+            Started::Session(session) => match self.destination.close_upload(&session, &self.blob.digest).await {
+                Ok(()) => Ok(Arrived::Sent),
+                Err(error) => {
+                    self.destination.cancel_upload(session).await;
+                    Err(Failed::Upload(error))
+                }
+            },
         }
     }
 
