@@ -15,7 +15,7 @@ use crate::{
     config::{Config, RegistryConfig},
     ecr::{EcrApi, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
     error::{Error, ErrorType},
-    limits::{LayerAvailability, StreamCap},
+    limits::{LayerAvailability, Pacer, StreamCap},
     oci::Reference,
     provider::Provider,
     queue::SqsQueue,
@@ -144,6 +144,7 @@ impl Registries {
             auth: self.authenticator(&registry, api.as_ref()),
             streams: StreamCap::new(registry.streams),
             policy: RetryPolicy { max_attempts: limits.max_attempts },
+            manifest_puts: registry.provider.manifest_puts().map(|(rate, burst)| Pacer::new(rate, burst)),
             host: registry.host,
         };
         Ok(Known { client: Arc::new(client), api, repositories })

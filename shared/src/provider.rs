@@ -105,6 +105,18 @@ impl Provider {
         }
     }
 
+    /// Manifests that may be put in a second, and how many at once, where that is documented.
+    ///
+    /// ECR and ECR Public take 10 `PutImage` a second for an account and region, over all who put (ECR user guide,
+    /// "Service quotas"): a part of it is left to others.
+    #[must_use]
+    pub fn manifest_puts(self) -> Option<(u32, u32)> {
+        match self {
+            Self::Ecr | Self::EcrPublic => Some((8, 8)),
+            Self::Ghcr | Self::Gar | Self::Acr | Self::DockerHub | Self::Quay | Self::Generic => None,
+        }
+    }
+
     /// Whether `HEAD` tells of a blob. ECR Public answers every one with 401 or 403
     /// (aws/containers-roadmap, issue 2671); what is not known to be there is sent.
     #[must_use]

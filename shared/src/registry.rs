@@ -17,7 +17,11 @@ pub use request::CREATE_ADVICE;
 pub use upload::{Session, Started, UPLOAD_WINDOW_BYTES};
 
 use crate::{
-    deadline::Deadline, limits::StreamCap, provider::Provider, retry::RetryPolicy, transport::Meter,
+    deadline::Deadline,
+    limits::{Pacer, StreamCap},
+    provider::Provider,
+    retry::RetryPolicy,
+    transport::Meter,
     transport::Transport,
 };
 
@@ -35,6 +39,8 @@ pub struct RegistryClient {
     pub streams: StreamCap,
     /// How often a request is tried.
     pub policy: RetryPolicy,
+    /// The rate at which manifests are put, where one is documented.
+    pub manifest_puts: Option<Pacer>,
 }
 
 impl fmt::Debug for RegistryClient {

@@ -56,6 +56,7 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         auth,
         streams: StreamCap::new(4),
         policy: RetryPolicy { max_attempts: 3 },
+        manifest_puts: None,
     };
     Repository::destination(Arc::new(client), "team/app", None, run())
 }

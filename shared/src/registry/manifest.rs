@@ -92,6 +92,11 @@ impl Repository {
     pub async fn put_manifest(&self, permit: CommitPermit<'_>, target: &str) -> Result<(), Error> {
         let manifest = permit.manifest();
         let operation = Operation::new(Verb::PutManifest, target);
+        if let Some(pacer) = &self.client.manifest_puts {
+            pacer.turn(&self.run.deadline).await.map_err(|passed| {
+                Error::new(ErrorType::DeadlineExceeded, format!("{}: {passed} before its turn", self.doing(&operation)))
+            })?;
+        }
         let mut request = Request::new(Method::PUT, self.url(&format!("manifests/{target}")));
         let media_type = HeaderValue::from_str(&manifest.media_type).map_err(|_| {
             Error::new(ErrorType::ManifestInvalid, format!("{}: its media type is no header value", manifest.digest))

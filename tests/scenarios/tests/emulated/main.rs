@@ -14,6 +14,7 @@ mod ignored_events;
 mod manifest_kinds;
 mod messages;
 mod mounts;
+mod paces;
 mod providers;
 mod repositories;
 mod request_counts;
