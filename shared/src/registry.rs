@@ -12,6 +12,7 @@ mod upload;
 use std::{fmt, sync::Arc};
 
 pub use auth::{AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, Secret};
+pub use blob::OpenedBlob;
 pub use manifest::ManifestHead;
 pub use request::CREATE_ADVICE;
 pub use upload::{Session, Started, UPLOAD_WINDOW_BYTES};

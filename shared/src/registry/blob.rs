@@ -1,6 +1,9 @@
 //! Blobs: asked for, and opened to be streamed.
 
-use http::{HeaderValue, Method, StatusCode, header::ACCEPT_ENCODING};
+use http::{
+    HeaderValue, Method, StatusCode,
+    header::{ACCEPT_ENCODING, RANGE},
+};
 use url::Url;
 
 use super::{
@@ -15,6 +18,15 @@ use crate::{
 
 /// Redirects of one read. The limit that HTTP clients share.
 const MAX_REDIRECTS: usize = 10;
+
+/// A blob that is open to be read.
+#[derive(Debug)]
+pub struct OpenedBlob {
+    /// The answer whose body is the blob, or its rest.
+    pub response: Response,
+    /// Where in the blob the body begins, in bytes: where it was asked to, or at the start if the source takes no ranges.
+    pub offset: u64,
+}
 
 impl Repository {
     /// Whether the repository is known to have the blob.
@@ -34,7 +46,7 @@ impl Repository {
         Ok(response.status != StatusCode::NOT_FOUND)
     }
 
-    /// Opens the blob to be read from its start: an answer whose body is the blob, still to come.
+    /// Opens the blob to be read from `offset` (bytes); its body is still to come.
     ///
     /// Redirects are followed: to the registry's own origin with its credentials, anywhere else without, and only
     /// where a registry may lead ([`crate::transport::Transport::check_redirect`]).
@@ -42,7 +54,7 @@ impl Repository {
     /// # Errors
     /// `SourceNotFound`, `DigestMismatch` when the announced size is not the manifest's, `UnsafeRedirect`, and all
     /// that a request can meet.
-    pub async fn open_blob(&self, blob: &Blob) -> Result<Response, Error> {
+    pub async fn open_blob(&self, blob: &Blob, offset: u64) -> Result<OpenedBlob, Error> {
         let operation = Operation::new(Verb::GetBlob, &blob.digest);
         let fail = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(&operation)));
         let mut url = self.url(&format!("blobs/{}", blob.digest));
@@ -50,6 +62,10 @@ impl Repository {
             let mut request = Request::new(Method::GET, url.clone());
             // The bytes themselves are wanted; a compressed transfer would be other bytes.
             request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            if offset > 0 {
+                let range = HeaderValue::try_from(format!("bytes={offset}-"));
+                request.headers.extend(range.ok().map(|range| (RANGE, range)));
+            }
             let own = Origin::of(&url).as_ref() == Some(self.client.transport.origin());
             let response = if own {
                 self.send(&operation, request, &READ_ANSWERS).await?
@@ -69,13 +85,23 @@ impl Repository {
                 }
                 response
             };
-            if response.status == StatusCode::OK {
+            if matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+                let begins = if response.status == StatusCode::OK { 0 } else { offset };
+                let expected = blob.size.saturating_sub(begins);
                 return match response.content_length() {
-                    Some(length) if length != blob.size => Err(fail(
+                    Some(length) if length != expected && offset == 0 => Err(fail(
                         ErrorType::DigestMismatch,
-                        format!("the registry has {length} bytes, the manifest says {}", blob.size),
+                        format!("the registry has {length} bytes, the manifest says {expected}"),
                     )),
-                    _ => Ok(response),
+                    // The first read was of the right length: this answer is odd, not the blob.
+                    Some(length) if length != expected => Err(fail(
+                        ErrorType::Unavailable,
+                        format!(
+                            "asked for what is behind byte {offset}, the registry sends {length} bytes, not {expected}"
+                        ),
+                    )),
+                    // What was asked for, as far as it says; the digest proves the rest.
+                    _ => Ok(OpenedBlob { response, offset: begins }),
                 };
             }
             url = self.redirected(&operation, &url, &response)?;
@@ -98,8 +124,9 @@ impl Repository {
 }
 
 /// What a read may be answered with.
-const READ_ANSWERS: [StatusCode; 6] = [
+const READ_ANSWERS: [StatusCode; 7] = [
     StatusCode::OK,
+    StatusCode::PARTIAL_CONTENT,
     StatusCode::MOVED_PERMANENTLY,
     StatusCode::FOUND,
     StatusCode::SEE_OTHER,

@@ -2,6 +2,7 @@
 
 mod blob_task;
 mod pipe;
+mod resume;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -198,14 +198,18 @@ async fn post(
     grant: &[(&str, &str)],
     repository: &Repository,
 ) -> Result<Response, Error> {
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    form.extend_pairs(grant).append_pair("client_id", "transship").append_pair("scope", &scopes.join(" "));
-    if let Some(service) = &bearer.service {
-        form.append_pair("service", service);
-    }
+    // In a block of its own: it is not `Send`, and what follows waits.
+    let form = {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(grant).append_pair("client_id", "transship").append_pair("scope", &scopes.join(" "));
+        if let Some(service) = &bearer.service {
+            form.append_pair("service", service);
+        }
+        form.finish()
+    };
     let mut request = Request::new(Method::POST, realm.clone());
     request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    request.body = RequestBody::Bytes(form.finish().into());
+    request.body = RequestBody::Bytes(form.into());
     send(request, repository).await
 }
 

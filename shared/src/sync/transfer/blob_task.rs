@@ -3,13 +3,16 @@
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 
-use super::pipe::{Broken, VerifiedBody, Watch};
+use super::{
+    pipe::{Broken, VerifiedBody, Watch},
+    resume::ResumingBody,
+};
 use crate::{
     config::Limits,
     error::{Class, Error, ErrorType},
     limits::{ByteBudget, CommitGate, StreamCap},
     oci::Blob,
-    registry::{Repository, Session, Started},
+    registry::{OpenedBlob, Repository, Session, Started},
     retry::RetryPolicy,
     sync::report::{Arrived, Tally},
     transport::StreamBody,
@@ -32,7 +35,7 @@ pub(super) struct BlobTask<'s> {
 enum Failed {
     /// The upload itself broke: it is for this task to send the blob again.
     Upload(Error),
-    /// A request that can be sent again, and was, until its tries were used up.
+    /// Something that has an owner of its own, who tried as often as it may be tried.
     Request(Error),
 }
 
@@ -101,10 +104,12 @@ impl BlobTask<'_> {
         }
         if self.mount_from.is_none() {
             // Both ends at once: it saves the slower one's round trip.
-            let (opened, started) =
-                tokio::join!(self.source.open_blob(self.blob), self.destination.start_upload(&self.blob.digest, None));
+            let (opened, started) = tokio::join!(
+                self.source.open_blob(self.blob, 0),
+                self.destination.start_upload(&self.blob.digest, None)
+            );
             return match (opened, started) {
-                (Ok(opened), Ok(Started::Session(session))) => self.send(session, opened.into_body()).await,
+                (Ok(opened), Ok(Started::Session(session))) => self.send(session, opened).await,
                 (Err(error), Ok(Started::Session(session))) => {
                     self.destination.cancel_upload(session).await;
                     Err(error.into())
@@ -117,8 +122,8 @@ impl BlobTask<'_> {
         }
         match self.destination.start_upload(&self.blob.digest, self.mount_from).await? {
             Started::Mounted => Ok(Arrived::Mounted),
-            Started::Session(session) => match self.source.open_blob(self.blob).await {
-                Ok(opened) => self.send(session, opened.into_body()).await,
+            Started::Session(session) => match self.source.open_blob(self.blob, 0).await {
+                Ok(opened) => self.send(session, opened).await,
                 Err(error) => {
                     self.destination.cancel_upload(session).await;
                     Err(error.into())
@@ -127,29 +132,27 @@ impl BlobTask<'_> {
         }
     }
 
-    async fn send(
-        &self,
-        session: Session,
-        source: http_body_util::combinators::BoxBody<bytes::Bytes, Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Result<Arrived, Failed> {
-        let (body, watch) = VerifiedBody::new(source, self.blob, self.tally.read_counter());
+    async fn send(&self, session: Session, opened: OpenedBlob) -> Result<Arrived, Failed> {
+        let policy = RetryPolicy { max_attempts: self.limits.max_attempts };
+        let source = ResumingBody::new(self.source, self.blob, policy, opened);
+        let (body, watch) = VerifiedBody::new(source.boxed(), self.blob, self.tally.read_counter());
         let body = StreamBody { body: body.boxed(), progress: watch.progress.clone() };
         let mut stopped = self.stopped.clone();
         let sent = tokio::select! {
             sent = self.destination.upload(&session, self.blob, body) => sent.map_err(|error| self.cause(error, &watch)),
-            _ = stopped.wait_for(|stop| *stop) => Err(self.given_up()),
+            _ = stopped.wait_for(|stop| *stop) => Err(Failed::Request(self.given_up())),
         };
         let failed = match sent {
             Ok(()) if watch.verified() => return Ok(Arrived::Sent),
-            Ok(()) => Error::new(
+            Ok(()) => Failed::Upload(Error::new(
                 ErrorType::Unavailable,
                 format!("{} took blob {} before all of it was sent", self.destination, self.blob.digest),
-            ),
-            Err(error) => error,
+            )),
+            Err(failed) => failed,
         };
         watch.abandon();
         self.destination.cancel_upload(session).await;
-        Err(Failed::Upload(failed))
+        Err(failed)
     }
 
     /// A blob without bytes: there is nothing to read, and only one digest that it can have.
@@ -181,18 +184,19 @@ impl BlobTask<'_> {
     }
 
     /// What really broke: a body that fails looks like a broken request from the other end.
-    fn cause(&self, error: Error, watch: &Watch) -> Error {
+    fn cause(&self, error: Error, watch: &Watch) -> Failed {
         let at_source = |error_type, reason: &str| {
             Error::new(error_type, format!("reading blob {} at {}: {reason}", self.blob.digest, self.source))
         };
         match watch.broken() {
-            Some(Broken::Mismatch(reason)) => at_source(ErrorType::DigestMismatch, &reason),
-            Some(Broken::Source(reason)) => at_source(ErrorType::Unavailable, &reason),
-            None if error.error_type == ErrorType::Timeout && watch.starved() => at_source(
-                ErrorType::Timeout,
-                &format!("nothing came for {} ms", self.limits.request_timeout.as_millis()),
-            ),
-            None => error,
+            Some(Broken::Mismatch(reason)) => Failed::Request(at_source(ErrorType::DigestMismatch, &reason)),
+            // Reading on was tried as often as it may be.
+            Some(Broken::Source(error)) => Failed::Request(error),
+            None if error.error_type == ErrorType::Timeout && watch.starved() => {
+                let waited = self.limits.request_timeout.as_millis();
+                Failed::Upload(at_source(ErrorType::Timeout, &format!("nothing came for {waited} ms")))
+            }
+            None => Failed::Upload(error),
         }
     }
 }

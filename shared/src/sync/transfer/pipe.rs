@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 
 use crate::{
+    error::{Error, ErrorType, chain},
     oci::{Blob, Digest, Hasher},
     transport::Progress,
 };
@@ -24,8 +25,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Why a body ended before its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// The source broke off or failed; another try may do better.
-    Source(String),
+    /// The source broke off or failed, and the tries to read on were used up.
+    Source(Error),
     /// The bytes are not those that were promised; they will not be others next time.
     Mismatch(String),
 }
@@ -97,7 +98,8 @@ impl VerifiedBody {
 
     fn fail(&mut self, broken: Broken) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let text = match &broken {
-            Broken::Source(text) | Broken::Mismatch(text) => text.clone(),
+            Broken::Source(error) => error.message.clone(),
+            Broken::Mismatch(text) => text.clone(),
         };
         *self.watch.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(broken);
         self.held = None;
@@ -141,14 +143,18 @@ impl Body for VerifiedBody {
             return Poll::Ready(None);
         }
         if this.watch.abandoned.load(Ordering::Relaxed) {
-            return this.fail(Broken::Source("given up".to_owned()));
+            return this.fail(Broken::Source(Error::new(ErrorType::Unavailable, "given up")));
         }
         loop {
             let polled = Pin::new(&mut this.source).poll_frame(context);
             this.watch.starved.store(polled.is_pending(), Ordering::Relaxed);
             let bytes = match ready!(polled) {
                 None => return this.end(),
-                Some(Err(error)) => return this.fail(Broken::Source(crate::error::chain(error.as_ref()))),
+                Some(Err(failure)) => {
+                    let error = failure.downcast::<Error>().map(|error| *error);
+                    let untyped = |failure: Failure| Error::new(ErrorType::Unavailable, chain(failure.as_ref()));
+                    return this.fail(Broken::Source(error.unwrap_or_else(untyped)));
+                }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) if !bytes.is_empty() => bytes,
                     Ok(_) | Err(_) => continue, // nothing, or trailers

@@ -64,7 +64,7 @@ async fn one_bit_wrong_never_ends_well() {
 #[tokio::test]
 async fn a_source_that_fails_is_told_from_wrong_bytes() {
     let (_, broken) = pass(b"abcdef", vec![Ok(b"abc"), Err("reset")]).await;
-    assert_eq!(broken, Some(Broken::Source("reset".to_owned())));
+    assert_eq!(broken, Some(Broken::Source(Error::new(ErrorType::Unavailable, "reset"))));
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use emulator::{Action, Fault, Image, Kind, Origin, Personality, image::raw_layer};
+use emulator::{Action, Fault, Image, Kind, Layer, Origin, Personality, Registry, image::raw_layer};
 use scenarios::{World, world::push_event};
 use serde_json::{Value, json};
 
-use crate::support::{digits, failed, pushed, watched};
+use crate::support::{digits, failed, pushed, replicated, watched};
 
 /// An image of 300 kB, a place for it, and the function's answer to its push after `script` was played.
 async fn synced_despite(world: &World, script: impl FnOnce(&World, &Image)) -> (Value, Image) {
@@ -91,9 +91,37 @@ async fn a_read_that_is_cut_ends_with_the_right_bytes() {
         .await;
         assert_eq!(result["retries"], 1, "{result}");
         assert_eq!(result["blobs"]["transferred"], image.blobs().len());
-        assert!(result["bytes"]["read"].as_u64() > result["bytes"]["written"].as_u64(), "{result}");
-        assert_eq!(world.destination.journal().count_status(Kind::UploadPut, 201), image.blobs().len());
-        assert_eq!(world.destination.open_uploads(), 0, "the broken session was given up politely");
+        assert_eq!(result["bytes"]["read"], result["bytes"]["written"], "no byte was read twice: {result}");
+        let reads = world.source.journal().of(Kind::BlobGet);
+        assert!(reads.iter().any(|read| read.range.as_deref().is_some_and(|range| range.starts_with("bytes="))));
+        let journal = world.destination.journal();
+        assert_eq!(journal.count(Kind::UploadStart), image.blobs().len(), "the upload went on");
+        assert_eq!(journal.count_status(Kind::UploadPut, 201), image.blobs().len());
+        assert_eq!(world.destination.open_uploads(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_read_that_is_cut_at_a_source_without_ranges_begins_at_its_start() {
+    watched(async {
+        let world = World::between(Registry::builder(Personality::Plain), Registry::builder(Personality::Plain)).await;
+        let text: String = (0..60_000).map(|line| format!("{line:05}")).collect();
+        let layer = Layer::from_bytes("application/vnd.oci.image.layer.v1.tar", text.clone());
+        let image = Image::builder().layer(layer.clone()).build();
+        image.push_to(world.source.store(), "team/app", "v1");
+        let faults = world.source.faults();
+        faults.add(Fault::on(Kind::BlobGet).path(digits(layer.digest())).then(Action::CutResponseAfter(70_000)));
+        // What a source that ignores `Range` answers to the second read: the whole blob, and 200.
+        let whole = Action::Status { code: 200, headers: Vec::new(), body: text };
+        let ignored = faults.add(Fault::on(Kind::BlobGet).path(digits(layer.digest())).skip(1).then(whole));
+        let mut function = world.function("fanout", &[]).await;
+        let (source, destination) = (world.source_host.clone() + "/team/app:v1", world.destination_host.clone());
+        let result = replicated(&world, &mut function, &source, &(destination + "/team/app:v1")).await;
+        assert_eq!((&result["outcome"], &result["retries"]), (&"synced".into(), &1.into()), "{result}");
+        assert_eq!(ignored.count(), 1, "the second read was answered with the whole");
+        world.destination.store().is_whole("team/app", "v1").unwrap();
+        assert_eq!(world.destination.journal().count(Kind::UploadStart), image.blobs().len());
     })
     .await;
 }
