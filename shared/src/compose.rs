@@ -24,7 +24,7 @@ use crate::{
     secrets::SecretLogin,
     settings::{ConfigSource, Environment},
     sync::{Destination, Ends, RepositoryCreation, Syncer},
-    transport::{Clients, Meter, Origin, Transport, TransportSettings},
+    transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
 };
 
 /// All that a function is made of.
@@ -41,16 +41,42 @@ pub struct App {
     pub dead_letters: Option<SqsQueue>,
 }
 
+/// What is not to be configured: measurements and tests turn it, to see what each default is worth.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tuning {
+    /// Instead of the window that follows from the byte budget.
+    pub window: Option<ReceiveWindow>,
+    /// h2 connections to one host, instead of [`CONNECTIONS`].
+    pub connections: Option<u32>,
+    /// Streams towards each registry, whatever is configured; a huge number switches the cap off.
+    pub streams: Option<u32>,
+    /// Blobs at once, instead of `limits.blob_concurrency` and its range.
+    pub blob_concurrency: Option<u32>,
+}
+
+/// h2 connections to one host (`docs/limits.md` has the measurement).
+const CONNECTIONS: u32 = 1;
+
 impl App {
     /// Reads and checks the configuration and puts everything together.
     ///
     /// # Errors
     /// `InvalidConfig`, or what reading the SSM parameter meets.
     pub async fn new(environment: Environment) -> Result<Self, Error> {
+        Self::tuned(environment, Tuning::default()).await
+    }
+
+    /// The same, tuned for a measurement or a test.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, or what reading the SSM parameter meets.
+    pub async fn tuned(environment: Environment, tuning: Tuning) -> Result<Self, Error> {
         let aws = Arc::new(Aws::default());
         let text = config_text(&environment, &aws).await?;
-        let config = Arc::new(Config::parse(&text, &environment)?);
-        let registries = Registries::new(Arc::clone(&config), Arc::clone(&aws));
+        let mut config = Config::parse(&text, &environment)?;
+        config.limits.blob_concurrency = tuning.blob_concurrency.unwrap_or(config.limits.blob_concurrency);
+        let config = Arc::new(config);
+        let registries = Registries::new(Arc::clone(&config), Arc::clone(&aws), tuning);
         let queue = |url: &Option<String>| url.clone().map(|url| SqsQueue::new(Arc::clone(&aws), url));
         Ok(Self {
             syncer: Syncer::new(Arc::new(registries), config.limits),
@@ -89,6 +115,7 @@ struct Registries {
     aws: Arc<Aws>,
     clients: Arc<Clients>,
     configured: Vec<Origin>,
+    tuning: Tuning,
     made: Mutex<HashMap<String, Known>>,
 }
 
@@ -101,9 +128,11 @@ struct Known {
 }
 
 impl Registries {
-    fn new(config: Arc<Config>, aws: Arc<Aws>) -> Self {
+    fn new(config: Arc<Config>, aws: Arc<Aws>, tuning: Tuning) -> Self {
         let configured = config.endpoints().filter_map(Origin::of).collect();
-        Self { config, aws, clients: Arc::default(), configured, made: Mutex::default() }
+        let window = tuning.window.unwrap_or(ReceiveWindow::Adaptive);
+        let clients = Arc::new(Clients::new(window, tuning.connections.unwrap_or(CONNECTIONS)));
+        Self { config, aws, clients, configured, tuning, made: Mutex::default() }
     }
 
     fn known(&self, host: &str) -> Result<Known, Error> {
@@ -142,7 +171,7 @@ impl Registries {
             provider: registry.provider,
             transport,
             auth: self.authenticator(&registry, api.as_ref()),
-            streams: StreamCap::new(registry.streams),
+            streams: StreamCap::new(self.tuning.streams.unwrap_or(registry.streams)),
             policy: RetryPolicy { max_attempts: limits.max_attempts },
             manifest_puts: registry.provider.manifest_puts().map(|(rate, burst)| Pacer::new(rate, burst)),
             host: registry.host,

@@ -11,7 +11,7 @@ mod retrying;
 mod tls;
 
 pub use body::{RequestBody, Response, StreamBody};
-pub use client::{Clients, Transport, TransportSettings};
+pub use client::{ADAPTIVE_WINDOW_BYTES, Clients, ReceiveWindow, Transport, TransportSettings};
 pub use error::{Failure, TransportError};
 pub use meter::{Meter, MeterReading, Progress};
 pub use origin::Origin;

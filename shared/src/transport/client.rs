@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,10 +22,27 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between pings on an h2 connection that has streams open, and for their answers. Chosen: well under a stall.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// How much an h2 connection may take in before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiveWindow {
+    /// It grows with what the connection carries, up to [`ADAPTIVE_WINDOW_BYTES`].
+    Adaptive,
+    /// This many bytes, for a connection and for each of its streams.
+    Fixed(u32),
+}
+
+/// What an adaptive window grows to at most, in bytes, for all streams of a connection together (hyper 1.12,
+/// `BDP_LIMIT`).
+pub const ADAPTIVE_WINDOW_BYTES: u64 = 16 * 1024 * 1024;
+
 /// All HTTP clients of a process. Registries that trust the same roots share connections' settings and the roots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Clients {
     trust: Trust,
+    window: ReceiveWindow,
+    /// h2 connections to one host.
+    connections: u32,
+    next: AtomicU32,
     made: Mutex<HashMap<ClientKind, reqwest::Client>>,
 }
 
@@ -32,9 +52,22 @@ struct ClientKind {
     ca_certificate: Option<Arc<str>>,
     /// Names that lead inside the machine are refused: for places that a registry names, not the configuration.
     guarded: bool,
+    /// Which of the connections to a host it has: a client keeps one h2 connection for each.
+    connection: u32,
 }
 
 impl Clients {
+    /// Clients whose h2 connections take in as much as `window`, `connections` of them to one host.
+    #[must_use]
+    pub fn new(window: ReceiveWindow, connections: u32) -> Self {
+        Self { trust: Trust::default(), window, connections, next: AtomicU32::new(0), made: Mutex::default() }
+    }
+
+    /// The connections of a host take turns.
+    fn next_connection(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed) % self.connections.max(1)
+    }
+
     fn client(&self, kind: &ClientKind) -> Result<reqwest::Client, Failure> {
         // Held for a look-up, or once for a client's making; a poisoned map still holds good clients.
         let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -47,13 +80,18 @@ impl Clients {
             // Redirects and retries are ours: both need to know about credentials, deadlines and counts.
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            .http2_adaptive_window(true)
             // A connection that died without a word would be used by every further try.
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("transship/", env!("CARGO_PKG_VERSION")));
+        builder = match self.window {
+            ReceiveWindow::Adaptive => builder.http2_adaptive_window(true),
+            ReceiveWindow::Fixed(bytes) => {
+                builder.http2_initial_connection_window_size(bytes).http2_initial_stream_window_size(bytes)
+            }
+        };
         if kind.guarded {
             builder = builder.dns_resolver(GuardedResolver);
         }
@@ -164,7 +202,11 @@ impl Transport {
         // there; anything else is a place a registry named.
         let own_host = |origin: &Origin| !request.redirected && origin.host == self.origin.host;
         let trusted = origin.as_ref().is_some_and(|origin| self.is_configured(origin) || own_host(origin));
-        let kind = ClientKind { ca_certificate: self.settings.ca_certificate.clone(), guarded: !trusted };
+        let kind = ClientKind {
+            ca_certificate: self.settings.ca_certificate.clone(),
+            guarded: !trusted,
+            connection: self.clients.next_connection(),
+        };
         let client = self.clients.client(&kind)?;
         let (body, progress) = request.body.into_parts();
         let sending = client.request(request.method, request.url).headers(request.headers).body(body).send();
