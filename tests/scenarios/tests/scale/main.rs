@@ -1,0 +1,14 @@
+//! Much at once, and for long: the real functions against registries that are slow, late, throttled or down for a
+//! while. What is measured is said with `--nocapture`.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests, which state what they measured"
+)]
+
+mod fanout;
+mod memory;
+mod support;
+mod validation_lag;
