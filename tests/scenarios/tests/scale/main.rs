@@ -9,6 +9,10 @@
 )]
 
 mod fanout;
+mod held_back;
 mod memory;
+mod retry_after;
+mod retry_counts;
+mod storms;
 mod support;
 mod validation_lag;
