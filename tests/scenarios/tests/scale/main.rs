@@ -8,11 +8,13 @@
     reason = "tests, which state what they measured"
 )]
 
+mod caps;
 mod fanout;
 mod held_back;
 mod memory;
 mod retry_after;
 mod retry_counts;
+mod stalls;
 mod storms;
 mod support;
 mod validation_lag;
