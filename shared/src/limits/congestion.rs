@@ -25,7 +25,7 @@ use crate::deadline::Deadline;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause of our own choosing. Chosen: eight tries outlast a storm of half a minute.
-const LONGEST_PAUSE: Duration = Duration::from_secs(16);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// The longest that anybody waits for a window to open; who would wait longer is told so at once. Docker Hub's abuse
 /// limiter asks for 60 s.
