@@ -12,6 +12,7 @@ mod allowance;
 mod caps;
 mod chunks;
 mod congestion;
+mod deadlines;
 mod fanout;
 mod held_back;
 mod memory;
