@@ -127,13 +127,18 @@ fn to_be_had(world: &World, need: Need) -> bool {
     let registry = |number: usize| &world.registries[number - 1];
     let deadline = &world.deadline;
     match need {
-        Need::Requests(at) => registry(at).requests.admit(deadline).now_or_never().is_some(),
-        Need::Reads(at) => registry(at).reads.admit(deadline).now_or_never().is_some(),
-        Need::Uploads(at) => registry(at).uploads.admit(deadline).now_or_never().is_some(),
-        Need::Starts(at) => registry(at).starts.admit(deadline).now_or_never().is_some(),
-        Need::Streams(at) => registry(at).streams.one().now_or_never().is_some(),
-        Need::Bytes => world.budget.reserve(1).now_or_never().is_some(),
-        Need::Image => world.budget.manifests().now_or_never().is_some(),
+        Need::Requests(at) => at_once(registry(at).requests.admit(deadline)),
+        Need::Reads(at) => at_once(registry(at).reads.admit(deadline)),
+        Need::Uploads(at) => at_once(registry(at).uploads.admit(deadline)),
+        Need::Starts(at) => at_once(registry(at).starts.admit(deadline)),
+        Need::Streams(at) => at_once(registry(at).streams.one()),
+        Need::Bytes => at_once(world.budget.reserve(1)),
+        Need::Image => at_once(world.budget.manifests()),
         Need::Room | Need::Manifests => false,
     }
+}
+
+/// Whether it is there now. A task that looks often is made to wait by the runtime, which is not meant here.
+fn at_once<T>(future: impl Future<Output = T>) -> bool {
+    tokio::task::unconstrained(future).now_or_never().is_some()
 }
