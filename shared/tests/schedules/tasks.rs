@@ -169,26 +169,30 @@ async fn image(world: &World, who: &str, dice: &mut Rng) {
     request(world, who, dice).await;
 }
 
-/// Claims what a manifest is said to have, and more if it has more; it is held until this is dropped. `None`: it would be
-/// too much.
+/// Claims what a manifest is said to have, and more if it has more; what it really has is held until this is dropped.
+/// `None`: it would be too much.
 async fn manifest(world: &World, who: &str, room: &ManifestRoom, dice: &mut Rng) -> Option<impl Sized + use<>> {
     let promised = match dice.u8(..4) {
         0..2 => dice.u64(..10_000),
         2 => dice.u64(..=room.limit() / 2),
         _ => dice.u64(..=room.limit() + 1000),
     };
-    let size = promised + if dice.u8(..4) == 0 { dice.u64(..5000) } else { 0 };
+    let more = if dice.u8(..4) == 0 { dice.u64(..5000) } else { 0 };
     let claiming = async {
         let mut claim = room.claim(promised).await?;
-        claim.grow(size).await.map(|()| claim)
+        claim.grow(promised + more).await.map(|()| claim)
     };
     match world.watchdog.waits(who, &[Need::Manifests], claiming).await {
         Ok(claim) => {
-            let bytes = zeros(size.min(FRAME));
-            Some((world.held.add(bytes.len() as u64), claim.hold(bytes)))
+            let claimed = world.claimed.add(promised + more);
+            pause(dice, 100).await;
+            let size = if dice.bool() { promised + more } else { dice.u64(..=promised) };
+            drop(claimed);
+            let bytes = claim.hold(zeros(size));
+            Some((world.claimed.add(size), world.held.add(size), bytes))
         }
         Err(too_many) => {
-            assert!(size > 0 && too_many.limit == room.limit(), "{who}: {too_many}");
+            assert!(promised + more > 0 && too_many.limit == room.limit(), "{who}: {too_many}");
             None
         }
     }

@@ -72,7 +72,8 @@ pub(crate) struct Registry {
 
 impl Registry {
     fn roll(number: usize, dice: &mut Rng) -> Self {
-        let cap = dice.u32(1..=8);
+        // Small ones are what circles need.
+        let cap = dice.u32(1..=8).min(dice.u32(1..=8));
         let mut quota = || {
             let paces = [None, None, Some((8, 8)), Some((80, 20))];
             let widest = if dice.bool() { cap } else { dice.u32(1..=cap) };
@@ -96,6 +97,8 @@ pub(crate) struct World {
     pub(crate) budget: ByteBudget,
     /// What leases allow to hold, by our count.
     pub(crate) reserved: Arc<Gauge>,
+    /// What manifests may have, and images claim of it.
+    pub(crate) claimed: Arc<Gauge>,
     /// What is held, of blobs and of manifests, by our count.
     pub(crate) held: Arc<Gauge>,
     pub(crate) deadline: Deadline,
@@ -110,6 +113,7 @@ impl World {
             registries: (1..=dice.usize(2..=4)).map(|number| Registry::roll(number, dice)).collect(),
             bytes,
             reserved: Gauge::new("the copies' bytes".to_owned(), budget.for_copies()),
+            claimed: Gauge::new("bytes of manifests".to_owned(), bytes - budget.for_copies() - budget.receive_window()),
             held: Gauge::new("bytes held".to_owned(), bytes),
             budget,
             deadline: Deadline::after(Duration::from_secs(1_000_000)),
@@ -169,6 +173,6 @@ pub(crate) const FRAME: u64 = 408 * 1024;
 
 /// So many bytes, which take no memory.
 pub(crate) fn zeros(size: u64) -> Bytes {
-    static ZEROS: [u8; 408 * 1024] = [0; 408 * 1024];
-    Bytes::from_static(&ZEROS[..usize::try_from(size).expect("it is a frame at most")])
+    static ZEROS: [u8; 32 * 1024 * 1024] = [0; 32 * 1024 * 1024];
+    Bytes::from_static(&ZEROS[..usize::try_from(size).expect("it is less than the largest budget")])
 }
