@@ -14,6 +14,7 @@ mod held_back;
 mod memory;
 mod retry_after;
 mod retry_counts;
+mod stall;
 mod stalls;
 mod storms;
 mod support;
