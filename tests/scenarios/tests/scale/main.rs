@@ -8,6 +8,7 @@
     reason = "tests, which state what they measured"
 )]
 
+mod bounds;
 mod caps;
 mod fanout;
 mod held_back;
