@@ -1,15 +1,23 @@
 //! The SDK's configuration, loaded when an AWS call is first needed, and once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_sdk_ecr::{
-    config::{retry::RetryConfig, timeout::TimeoutConfig},
-    error::ProvideErrorMetadata,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
+        retry::RetryConfig,
+        timeout::TimeoutConfig,
+    },
+    error::{BoxError, ProvideErrorMetadata},
 };
 use tokio::sync::OnceCell;
 
 use crate::{
     config::Role,
     error::{Error, ErrorType, chain},
+    transport::Meter,
 };
 
 /// The standard environment (`AWS_REGION`, credentials, `AWS_ENDPOINT_URL…`), read at first use.
@@ -58,6 +66,58 @@ impl Aws {
         let credentials = aws_sdk_ecr::config::SharedCredentialsProvider::new(provider.build().await);
         config.credentials_provider(credentials).build()
     }
+}
+
+/// Counts the calls of one operation where they are made: the SDK tries again by itself.
+#[derive(Debug)]
+pub(crate) struct CountCalls {
+    meter: Meter,
+    made: AtomicBool,
+}
+
+impl CountCalls {
+    /// Counts on `meter`.
+    pub(crate) fn on(meter: &Meter) -> Self {
+        Self { meter: meter.clone(), made: AtomicBool::new(false) }
+    }
+}
+
+impl Intercept for CountCalls {
+    fn name(&self) -> &'static str {
+        "CountCalls"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.meter.aws_call();
+        if self.made.swap(true, Ordering::Relaxed) {
+            self.meter.retry();
+        }
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().filter(|response| !response.status().is_success()).and_then(|r| r.body().bytes());
+        if body.is_some_and(is_throttle) {
+            self.meter.throttle();
+        }
+        Ok(())
+    }
+}
+
+/// Whether the body of an error names throttling (AWS JSON protocol: `{"__type":"ThrottlingException",…}`).
+fn is_throttle(body: &[u8]) -> bool {
+    let error: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    error["__type"].as_str().is_some_and(|code| code.ends_with("ThrottlingException"))
 }
 
 /// What a failed AWS call means: by its code, which the SDK keeps for errors that it doesn't model, too.

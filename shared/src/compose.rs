@@ -15,7 +15,7 @@ use crate::{
     config::{Config, RegistryConfig},
     ecr::{EcrApi, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
     error::{Error, ErrorType},
-    limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, StreamCap},
+    limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
     oci::Reference,
     provider::Provider,
     queue::SqsQueue,
@@ -180,6 +180,7 @@ impl Registries {
             streams: StreamCap::new(streams),
             policy: RetryPolicy { max_attempts: limits.max_attempts },
             quotas: Quotas::new(registry.provider, streams),
+            pulls: Pulls::default(),
             sent: SentLately::default(),
             host: registry.host,
         };

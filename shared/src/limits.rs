@@ -9,6 +9,7 @@ mod commit_gate;
 mod congestion;
 mod manifest_room;
 mod pacer;
+mod pulls;
 mod quota;
 mod stream_cap;
 
@@ -17,5 +18,6 @@ pub use commit_gate::{CommitGate, CommitPermit, LayerAvailability};
 pub use congestion::{CongestionWindow, LONGEST_WAIT, NotAdmitted, Slot};
 pub use manifest_room::{Claim, ManifestRoom, TooManyManifests};
 pub use pacer::Pacer;
+pub use pulls::{Pull, Pulls};
 pub use quota::{Admitted, CopyLimits, Quota, Refused};
 pub use stream_cap::{CapTooSmall, StreamCap, StreamPermit};

@@ -21,7 +21,7 @@ pub use upload::{CopyWindow, Session, Started};
 
 use crate::{
     deadline::Deadline,
-    limits::{Quota, StreamCap},
+    limits::{Pulls, Quota, StreamCap},
     oci::Digest,
     provider::{Action, Provider},
     retry::RetryPolicy,
@@ -45,6 +45,8 @@ pub struct RegistryClient {
     pub policy: RetryPolicy,
     /// What it takes of each kind of request.
     pub quotas: Quotas,
+    /// What is left of its allowance of pulls.
+    pub pulls: Pulls,
     /// What was sent to it lately.
     pub sent: SentLately,
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::{
-    aws::{Aws, failure},
+    aws::{Aws, CountCalls, failure},
     config::CredentialSource,
     error::{Error, ErrorType},
     oci::normalize_host,
@@ -41,9 +41,9 @@ impl SecretLogin {
             CredentialSource::Environment(name) => variable(name)
                 .ok_or_else(|| Error::new(ErrorType::Unauthorized, format!("{doing}: the variable is not set")))?,
             CredentialSource::SecretsManager(id) => {
-                meter.aws_call();
                 let client = aws_sdk_secretsmanager::Client::new(&self.aws.config_in(arn_region(id)).await);
-                let answer = client.get_secret_value().secret_id(id).send().await;
+                let answer = client.get_secret_value().secret_id(id);
+                let answer = answer.customize().interceptor(CountCalls::on(meter)).send().await;
                 let answer = answer.map_err(|error| failure(&doing, &error))?;
                 let text = answer.secret_string().map(str::to_owned);
                 text.ok_or_else(|| Error::new(ErrorType::Unauthorized, format!("{doing}: the secret holds no text")))?

@@ -111,7 +111,7 @@ impl Syncer {
         let started = Instant::now();
         let tally = Tally::default();
         // Each wait inside is bounded and says what it waited for; this bounds what might have been forgotten.
-        let result = deadline.bound(self.rounds(request, deadline, &tally)).await.unwrap_or_else(|passed| {
+        let result = deadline.bound(Box::pin(self.rounds(request, deadline, &tally))).await.unwrap_or_else(|passed| {
             Err(Error::new(ErrorType::DeadlineExceeded, format!("syncing {}: {passed}", request.source)))
         });
         let peak = self.budget.take_peak();

@@ -10,7 +10,7 @@ use serde_json::json;
 use transfer::{
     deadline::Deadline,
     error::{Error, ErrorType},
-    limits::{Admitted, ByteBudget, CopyLimits, StreamCap},
+    limits::{Admitted, ByteBudget, CopyLimits, Pulls, StreamCap},
     oci::{Blob, Digest},
     provider::{Action, Provider},
     registry::{
@@ -57,6 +57,7 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         streams: StreamCap::new(4),
         policy: RetryPolicy { max_attempts: 3 },
         quotas: Quotas::new(provider, 4),
+        pulls: Pulls::default(),
         sent: SentLately::default(),
     };
     Repository::destination(Arc::new(client), "team/app", None, run())

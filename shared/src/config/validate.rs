@@ -219,7 +219,7 @@ fn limits(settings: &LimitSettings, memory_mib: u64, mistakes: &mut Vec<String>)
             "limits.request_timeout_ms",
             mistakes,
         )),
-        max_attempts: within(settings.max_attempts, 5, 1..=20, "limits.max_attempts", mistakes),
+        max_attempts: within(settings.max_attempts, 8, 1..=20, "limits.max_attempts", mistakes),
     }
 }
 

@@ -6,7 +6,13 @@ use aws_sdk_ecr::types::LayerAvailability as Availability;
 use futures::{future::BoxFuture, stream, stream::StreamExt, stream::TryStreamExt};
 
 use super::EcrApi;
-use crate::{aws::failure, error::Error, limits::LayerAvailability, oci::Digest, transport::Meter};
+use crate::{
+    aws::{CountCalls, failure},
+    error::Error,
+    limits::LayerAvailability,
+    oci::Digest,
+    transport::Meter,
+};
 
 /// Digests in one call, the API's limit.
 const DIGESTS_PER_CALL: usize = 100;
@@ -31,7 +37,6 @@ impl EcrAvailability {
 
     /// One call. A digest that is missing from the answer, or archived, counts as not available.
     async fn check(&self, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
-        self.meter.aws_call();
         let answer = self
             .api
             .client()
@@ -40,6 +45,8 @@ impl EcrAvailability {
             .registry_id(self.api.account())
             .repository_name(&self.repository)
             .set_layer_digests(Some(digests.iter().map(ToString::to_string).collect()))
+            .customize()
+            .interceptor(CountCalls::on(&self.meter))
             .send()
             .await
             .map_err(|error| {

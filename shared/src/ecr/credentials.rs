@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::EcrApi;
 use crate::{
-    aws::{Aws, failure},
+    aws::{Aws, CountCalls, failure},
     config::Role,
     error::{Error, ErrorType},
     registry::{Login, LoginIssued, LoginSource, Secret},
@@ -68,8 +68,8 @@ impl EcrLogin {
 
     async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
         let doing = format!("getting an ECR authorization token ({})", self.api.place());
-        meter.aws_call();
-        let answer = self.api.client().await.get_authorization_token().send().await;
+        let call = self.api.client().await.get_authorization_token();
+        let answer = call.customize().interceptor(CountCalls::on(meter)).send().await;
         let answer = answer.map_err(|error| failure(&doing, &error))?;
         let data = answer.authorization_data().first();
         let data = data.ok_or_else(|| Error::new(ErrorType::Unavailable, format!("{doing}: the answer is empty")))?;
@@ -101,8 +101,8 @@ impl EcrPublicLogin {
     async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
         let doing = "getting an ECR Public authorization token";
         let config = self.aws.config_for(PUBLIC_REGION, self.role.as_ref()).await;
-        meter.aws_call();
-        let answer = aws_sdk_ecrpublic::Client::new(&config).get_authorization_token().send().await;
+        let call = aws_sdk_ecrpublic::Client::new(&config).get_authorization_token();
+        let answer = call.customize().interceptor(CountCalls::on(meter)).send().await;
         let answer = answer.map_err(|error| failure(doing, &error))?;
         let data = answer.authorization_data();
         let data = data.ok_or_else(|| Error::new(ErrorType::Unavailable, format!("{doing}: the answer is empty")))?;

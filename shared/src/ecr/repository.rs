@@ -12,7 +12,7 @@ use aws_sdk_ecr::{
 
 use super::EcrApi;
 use crate::{
-    aws::failure,
+    aws::{CountCalls, failure},
     error::{Error, ErrorType},
     settings::{CreateRepository, EncryptionType, TagMutability},
     transport::Meter,
@@ -75,8 +75,7 @@ impl EcrRepositories {
         for (key, value) in &settings.tags {
             request = request.tags(Tag::builder().key(key).value(value).build().map_err(|error| wrong(&error))?);
         }
-        meter.aws_call();
-        match request.send().await {
+        match request.customize().interceptor(CountCalls::on(meter)).send().await {
             Ok(_) => {
                 tracing::info!(ecr.repository = repository, "repository created");
                 Ok(())

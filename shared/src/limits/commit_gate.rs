@@ -21,6 +21,10 @@ const FIRST_POLL: Duration = Duration::from_millis(200);
 /// Between later questions.
 const LAST_POLL: Duration = Duration::from_secs(5);
 
+/// How often a manifest is put again at a registry that can't be asked for its blobs' state. Chosen: a second and a half
+/// in all, before the blobs are looked for one by one.
+const BLIND_PUTS: u32 = 3;
+
 /// Whether a registry's blobs are good for a manifest.
 pub trait LayerAvailability: Send + Sync {
     /// Those of `digests` that the registry calls available in its repository.
@@ -104,22 +108,24 @@ impl CommitGate {
         }
     }
 
-    /// Asks anew for the blobs of `manifest`, which the registry took none of although they had been called good.
+    /// Asks anew for the blobs of `manifest`, of which the registry said that it lacks some although they had been called
+    /// good.
     ///
     /// # Errors
-    /// `BlobUnavailable`: one is gone, or nobody can be asked; it is to be sent again. What was called available and no
-    /// more is, is not in validation.
+    /// `BlobUnavailable`: one is gone, and is to be sent again. What was called available and no more is, is not in
+    /// validation.
     pub async fn recheck(&self, manifest: &Manifest, deadline: &Deadline) -> Result<(), Error> {
         let gone = |which: &str| {
             let text = format!("manifest {}: its registry called {which} available, and does no more", manifest.digest);
             Error::new(ErrorType::BlobUnavailable, text)
         };
-        let Some(availability) = &self.availability else { return Err(gone("its blobs")) };
         let named: Vec<Digest> =
             manifest.blobs.iter().filter(|blob| !blob.foreign).map(|blob| blob.digest.clone()).collect();
         if named.is_empty() {
             return Err(gone("all that it lists"));
         }
+        // Elsewhere a 201 was the word, and a moment's patience is all that can be done here.
+        let Some(availability) = &self.availability else { return Ok(()) };
         let available = deadline
             .bound(availability.available(&named))
             .await
@@ -133,12 +139,13 @@ impl CommitGate {
         }
     }
 
-    /// How long to wait, after `waited` in all, before a manifest is put again whose blobs are all there: as long as
-    /// between two questions, while the wait lasts.
+    /// How long to wait, after `waited` in all, before a manifest is put again whose blobs are called good: as long as
+    /// between two questions, while the wait lasts; where there are no questions, a few times.
     #[must_use]
     pub fn patience(&self, attempt: u32, waited: Duration) -> Option<Duration> {
         let pause = FIRST_POLL.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LAST_POLL);
-        (waited + pause <= self.wait).then_some(pause)
+        let longer = if self.asks() { waited + pause <= self.wait } else { attempt <= BLIND_PUTS };
+        longer.then_some(pause)
     }
 
     /// Leave to put `manifest`, whose blobs must all have been noted good.

@@ -25,7 +25,7 @@ use crate::deadline::Deadline;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause of our own choosing. Chosen: eight tries outlast a storm of half a minute.
-const LONGEST_PAUSE: Duration = Duration::from_secs(16);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// The longest that anybody waits for a window to open; who would wait longer is told so at once. Docker Hub's abuse
 /// limiter asks for 60 s.
@@ -130,13 +130,15 @@ impl CongestionWindow {
         }
     }
 
-    /// A request that was sent at `sent` was told to slow down, and to wait for `asked` if the registry said so.
-    pub fn congested(&self, sent: Instant, asked: Option<Duration>) {
+    /// A request that was sent at `sent` was told to slow down, and to wait for `asked` if the registry said so. The new
+    /// size where this begins an epoch.
+    pub fn congested(&self, sent: Instant, asked: Option<Duration>) -> Option<usize> {
         let now = Instant::now();
         let mut state = self.state();
         let mut pause = asked.unwrap_or_default().min(LONGEST_SHUT);
         // All that was under way together is one epoch, however many of it are refused.
-        if state.shrunk_at.is_none_or(|at| sent > at) {
+        let begins = state.shrunk_at.is_none_or(|at| sent > at);
+        if begins {
             let before = state.size;
             state.size = (before / 2.0).max(1.0);
             state.shrunk_at = Some(now);
@@ -151,13 +153,7 @@ impl CongestionWindow {
         }
         let until = now + pause;
         state.shut_until = Some(state.shut_until.map_or(until, |at| at.max(until)));
-    }
-
-    /// Keeps the window shut for `pause`: the registry said that nothing is left of an allowance.
-    pub fn shut(&self, pause: Duration) {
-        let until = Instant::now() + pause.min(LONGEST_SHUT);
-        let mut state = self.state();
-        state.shut_until = Some(state.shut_until.map_or(until, |at| at.max(until)));
+        begins.then(|| whole(state.size))
     }
 
     /// How many requests may be under way now.

@@ -59,24 +59,7 @@ impl Repository {
     ) -> Result<Manifest, Error> {
         let operation = Operation::new(Action::GetManifest, target);
         let fail = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(&operation)));
-        let request = self.manifest_request(Method::GET, target);
-        let response = self.send(&operation, request, &[StatusCode::OK]).await?;
-        let content_type = response.header(CONTENT_TYPE.as_str()).map(str::to_owned);
-        let named = response.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
-        let collected = self.run.deadline.bound(collect(response, room)).await;
-        let bytes = match collected {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(Uncollected::TooLarge)) => {
-                let text = format!("it is over {MAX_MANIFEST_BYTES} bytes, more than registries must take");
-                return Err(fail(ErrorType::ManifestTooLarge, text));
-            }
-            Ok(Err(Uncollected::TooMany(reason))) => {
-                let text = format!("{reason}; give it more memory, or limits.buffer_bytes");
-                return Err(fail(ErrorType::ManifestTooLarge, text));
-            }
-            Ok(Err(Uncollected::Failed(failure))) => return Err(self.read_failure(&operation, target, failure)),
-            Err(_) => return Err(self.read_failure(&operation, target, Failure::Deadline)),
-        };
+        let (content_type, named, bytes) = self.read_manifest(&operation, target, room).await?;
         let digest = match expected.or(named.as_ref()) {
             Some(promised) if promised.matches(&bytes) => promised.clone(),
             Some(promised) => {
@@ -94,6 +77,44 @@ impl Repository {
             };
             fail(error_type, format!("it {error}"))
         })
+    }
+
+    /// The media type and the digest that the registry names, and the bytes: the one owner of tries after an answer that
+    /// was cut.
+    async fn read_manifest(
+        &self,
+        operation: &Operation,
+        target: &str,
+        room: &ManifestRoom,
+    ) -> Result<(Option<String>, Option<Digest>, Bytes), Error> {
+        let too_large =
+            |reason: String| Error::new(ErrorType::ManifestTooLarge, format!("{}: {reason}", self.doing(operation)));
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let request = self.manifest_request(Method::GET, target);
+            let response = self.send(operation, request, &[StatusCode::OK]).await?;
+            let content_type = response.header(CONTENT_TYPE.as_str()).map(str::to_owned);
+            let named = response.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
+            let collected = self.run.deadline.bound(collect(response, room)).await;
+            let failure = match collected.unwrap_or(Err(Uncollected::Failed(Failure::Deadline))) {
+                Ok(bytes) => return Ok((content_type, named, bytes)),
+                Err(Uncollected::TooLarge) => {
+                    let text = format!("it is over {MAX_MANIFEST_BYTES} bytes, more than registries must take");
+                    return Err(too_large(text));
+                }
+                Err(Uncollected::TooMany(reason)) => {
+                    return Err(too_large(format!("{reason}; give it more memory, or limits.buffer_bytes")));
+                }
+                Err(Uncollected::Failed(failure)) => failure,
+            };
+            let wait =
+                if failure.retryable() { self.client.policy.backoff(attempt, None, fastrand::f64()) } else { None };
+            match wait {
+                Some(wait) if self.run.deadline.sleep(wait).await.is_ok() => self.run.meter.retry(),
+                _ => return Err(self.read_failure(operation, target, failure)),
+            }
+        }
     }
 
     /// Puts the manifest of `permit` under `target`, byte for byte, and compares the digest that the registry answers.

@@ -8,7 +8,7 @@ use url::Url;
 use super::{Repository, Side};
 use crate::{
     error::{Class, Error, ErrorType},
-    limits::{NotAdmitted, Slot, StreamPermit},
+    limits::{NotAdmitted, Pull, Slot, StreamPermit},
     oci::ErrorEnvelope,
     provider::{Action, Provider},
     retry::{RetryPolicy, allowance, retry_after, retryable_status},
@@ -83,13 +83,22 @@ impl Repository {
     }
 
     /// Waits for leave to send one request that is no copy's.
-    async fn leave(&self, operation: &Operation) -> Result<(Slot, StreamPermit), Error> {
+    async fn leave(&self, operation: &Operation) -> Result<(Slot, Option<Pull>, StreamPermit), Error> {
         let deadline = &self.run.deadline;
+        // A manifest that is read is a pull, where pulls are counted.
+        let pull = match operation.action {
+            Action::GetManifest => Some(self.client.pulls.take(deadline).await.map_err(|reason| {
+                let error = not_admitted(&self.doing(operation), reason);
+                let advice = "; its allowance of pulls is used up: give it credentials with a higher one";
+                Error { message: error.message + advice, ..error }
+            })?),
+            _ => None,
+        };
         let slot = self.client.quotas.of(operation.action).admit(deadline).await;
         let slot = slot.map_err(|reason| not_admitted(&self.doing(operation), reason))?;
         let stream = deadline.bound(self.client.streams.one()).await;
         let stream = stream.map_err(|_| not_admitted(&self.doing(operation), NotAdmitted::DeadlinePassed))?;
-        Ok((slot, stream))
+        Ok((slot, pull, stream))
     }
 
     async fn exchange(
@@ -107,7 +116,7 @@ impl Repository {
         let response = self.send_as(operation, request, used.clone(), once).await?;
         let refused = match self.refused_login(response, wanted).await {
             Answer::Wanted(response) => {
-                self.note_allowance(&response);
+                self.note_allowance(operation, &response);
                 return Ok(response);
             }
             Answer::Refused(refused) => refused,
@@ -125,7 +134,7 @@ impl Repository {
                 let response = self.send_as(operation, again, fresh, once).await?;
                 match self.refused_login(response, wanted).await {
                     Answer::Wanted(response) => {
-                        self.note_allowance(&response);
+                        self.note_allowance(operation, &response);
                         return Ok(response);
                     }
                     Answer::Refused(refused) | Answer::LoginRefused(refused) => refused,
@@ -163,16 +172,10 @@ impl Repository {
         })
     }
 
-    /// Where pulls are counted over hours, nothing is asked for when none is left: it would be refused, and refusals
-    /// count against the next allowance.
-    fn note_allowance(&self, response: &Response) {
-        if let Some(allowance) = allowance(&response.headers).filter(|allowance| allowance.remaining == 0) {
-            tracing::debug!(
-                registry = self.client.host,
-                pause_s = allowance.more_in.as_secs(),
-                "the registry's allowance of pulls is used up"
-            );
-            self.client.quotas.of(Action::GetManifest).window().shut(allowance.more_in);
+    fn note_allowance(&self, operation: &Operation, response: &Response) {
+        if let Some(allowance) = allowance(&response.headers) {
+            let counted = operation.action == Action::GetManifest;
+            self.client.pulls.told(allowance.remaining, allowance.more_in, counted);
         }
     }
 

@@ -9,13 +9,7 @@ mod streamed_put;
 pub use session::{Session, Started};
 
 use super::Repository;
-use crate::{
-    error::Error,
-    limits::ByteLease,
-    oci::{Blob, Digest},
-    provider::UploadStrategy,
-    transport::StreamBody,
-};
+use crate::{error::Error, limits::ByteLease, oci::Blob, provider::UploadStrategy, transport::StreamBody};
 
 /// Bytes that have left the source's connection and not yet the destination's. Chosen: sixteen h2 frames, which no
 /// measurement tells from more (`docs/limits.md`).
@@ -65,8 +59,8 @@ impl Repository {
     ///
     /// # Errors
     /// All that a request can meet.
-    pub async fn close_upload(&self, session: &Session, digest: &Digest) -> Result<(), Error> {
-        streamed_put::close(self, &session.location, digest).await
+    pub async fn close_upload(&self, session: &Session, blob: &Blob) -> Result<(), Error> {
+        streamed_put::close(self, &session.location, blob).await
     }
 
     /// Sends the bytes of `blob` into `session` and closes it. The registry commits the blob, or nothing.

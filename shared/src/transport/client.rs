@@ -11,6 +11,7 @@ use std::{
 };
 
 use reqwest::redirect::Policy;
+use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::{Failure, Origin, Request, Response, guard::GuardedResolver, guard::forbidden_address, tls::Trust};
@@ -219,8 +220,8 @@ impl Transport {
     }
 }
 
-/// Gives `sending` up when no byte of its body has moved for `stall`, however long the whole of it takes; after the
-/// last byte, the answer has `patience`.
+/// Gives `sending` up when its receiver takes no byte for `stall`, however long the whole of it takes; after the last
+/// byte, the answer has `patience`. A body that waits for its own source has an owner who watches that.
 async fn watched<T>(
     sending: impl Future<Output = T>,
     progress: &super::Progress,
@@ -228,15 +229,19 @@ async fn watched<T>(
     patience: Duration,
 ) -> Result<T, Failure> {
     tokio::pin!(sending);
+    let state = || (progress.bytes(), progress.has_ended());
+    let (mut seen, mut since) = (state(), Instant::now());
     loop {
-        let (seen, limit) = (progress.bytes(), if progress.has_ended() { patience } else { stall });
-        match tokio::time::timeout(limit, &mut sending).await {
-            Ok(output) => return Ok(output),
-            // What ended meanwhile has its patience still before it.
-            Err(_) if progress.bytes() == seen && (limit == patience || !progress.has_ended()) => {
-                return Err(Failure::Stalled(limit));
-            }
-            Err(_) => {}
+        let limit = if progress.has_ended() { patience } else { stall };
+        // Looked at often enough that a stall is told within an eighth of its limit.
+        if let Ok(output) = tokio::time::timeout(limit / 8, &mut sending).await {
+            return Ok(output);
+        }
+        let now = state();
+        if now != seen || progress.is_starving() {
+            (seen, since) = (now, Instant::now());
+        } else if since.elapsed() >= limit {
+            return Err(Failure::Stalled(limit));
         }
     }
 }

@@ -1,10 +1,16 @@
 //! What one run did, counted where it happens.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+};
 
-/// Counts of one side of one run.
+/// Counts of one side of one run. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<Counts>);
+
 #[derive(Debug, Default)]
-pub struct Meter {
+struct Counts {
     requests: AtomicU32,
     retries: AtomicU32,
     throttled: AtomicU32,
@@ -27,32 +33,32 @@ pub struct MeterReading {
 impl Meter {
     /// One request went out.
     pub fn request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Something is tried again.
     pub fn retry(&self) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
+        self.0.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An answer asked to slow down.
     pub fn throttle(&self) {
-        self.throttled.fetch_add(1, Ordering::Relaxed);
+        self.0.throttled.fetch_add(1, Ordering::Relaxed);
     }
 
     /// One call to an AWS API went out.
     pub fn aws_call(&self) {
-        self.aws_calls.fetch_add(1, Ordering::Relaxed);
+        self.0.aws_calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The counts now.
     #[must_use]
     pub fn read(&self) -> MeterReading {
         MeterReading {
-            requests: self.requests.load(Ordering::Relaxed),
-            retries: self.retries.load(Ordering::Relaxed),
-            throttled: self.throttled.load(Ordering::Relaxed),
-            aws_calls: self.aws_calls.load(Ordering::Relaxed),
+            requests: self.0.requests.load(Ordering::Relaxed),
+            retries: self.0.retries.load(Ordering::Relaxed),
+            throttled: self.0.throttled.load(Ordering::Relaxed),
+            aws_calls: self.0.aws_calls.load(Ordering::Relaxed),
         }
     }
 }
@@ -62,6 +68,7 @@ impl Meter {
 pub struct Progress {
     bytes: AtomicU64,
     ended: AtomicBool,
+    starving: AtomicBool,
 }
 
 impl Progress {
@@ -74,6 +81,17 @@ impl Progress {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body itself waits for bytes: then it is not the receiver who stands still.
+    pub fn starve(&self, starving: bool) {
+        self.starving.store(starving, Ordering::Relaxed);
+    }
+
+    /// Whether the body itself waits for bytes.
+    #[must_use]
+    pub fn is_starving(&self) -> bool {
+        self.starving.load(Ordering::Relaxed)
     }
 
     /// The last byte has passed: what is waited for now is the receiver's answer.

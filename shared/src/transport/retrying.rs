@@ -38,7 +38,14 @@ impl Attempts<'_> {
             if retryable_status(response.status) { retry_after(&response.headers, SystemTime::now()) } else { None };
         if let Some(window) = self.window {
             if congested_status(response.status) {
-                window.congested(sent, asked);
+                if let Some(size) = window.congested(sent, asked) {
+                    tracing::debug!(
+                        http.status = response.status.as_u16(),
+                        window.requests = size,
+                        window.shut_ms = u64::try_from(window.shut_for().as_millis()).unwrap_or(u64::MAX),
+                        "asked to slow down"
+                    );
+                }
             } else if !response.status.is_server_error() {
                 window.succeeded(sent);
             }

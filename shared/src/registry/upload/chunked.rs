@@ -3,7 +3,7 @@
 //! The pieces of one chunk are held until the registry has taken it, so that a broken one can be sent again; the copy's
 //! byte lease covers them. This is the one owner of a chunk's tries.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_RANGE};
@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     super::{Repository, request::Operation},
     Session,
-    session::{CLOSING_PATIENCE, carrying},
+    session::{answer_patience, carrying},
     single_patch::TAKEN,
     streamed_put::close,
 };
@@ -38,18 +38,17 @@ pub(super) async fn send(
             format!("the registry wants chunks of {least} bytes at least, more than the {chunk} that are held");
         return Err(Error::new(ErrorType::InvalidConfig, format!("{}: {reason}", repository.doing(&operation))));
     }
-    let stall = repository.client.transport.stall();
     let mut upload = Upload { repository, operation, location: session.location.clone(), offset: 0 };
     let mut kept = Pieces::default();
     while upload.offset < blob.size {
-        let filled = repository.run.deadline.bound(kept.fill(&mut body, chunk, stall)).await;
+        let filled = repository.run.deadline.bound(kept.fill(&mut body, chunk)).await;
         let filled = filled.unwrap_or_else(|passed| Err((ErrorType::DeadlineExceeded, passed.to_string())));
         filled.map_err(|(error_type, reason)| {
             Error::new(error_type, format!("{}: {reason}", repository.doing(&upload.operation))).retry_above()
         })?;
         upload.chunk(kept.take(chunk)).await?;
     }
-    close(repository, &upload.location, &blob.digest).await
+    close(repository, &upload.location, blob).await
 }
 
 /// An upload on its way.
@@ -113,7 +112,7 @@ impl Upload<'_> {
         let range = HeaderValue::try_from(format!("{}-{}", self.offset, end - 1))
             .map_err(|error| Error::new(ErrorType::Unavailable, error.to_string()))?;
         request.headers.insert(CONTENT_RANGE, range);
-        request.patience = Some(CLOSING_PATIENCE);
+        request.patience = Some(answer_patience(self.repository, end - self.offset));
         request.body = RequestBody::Pieces(pieces.to_vec());
         let mut answers = TAKEN.to_vec();
         answers.extend(NOT_HERE);
@@ -170,11 +169,10 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Reads until there is a chunk, or the body ends. The body ends early only with an error.
-    async fn fill(&mut self, body: &mut StreamBody, chunk: u64, stall: Duration) -> Result<(), (ErrorType, String)> {
+    /// Reads until there is a chunk, or the body ends. The body ends early only with an error, a stall among them.
+    async fn fill(&mut self, body: &mut StreamBody, chunk: u64) -> Result<(), (ErrorType, String)> {
         while self.bytes < chunk {
-            let next = tokio::time::timeout(stall, body.body.frame()).await;
-            match next.map_err(|_| (ErrorType::Timeout, format!("nothing came for {} ms", stall.as_millis())))? {
+            match body.body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
                         self.bytes += bytes.len() as u64;

@@ -89,8 +89,17 @@ impl Repository {
 /// For cancelling an upload, which is a courtesy.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a registry may take to close an upload: it may have gigabytes to hash, or to move to where it keeps them.
-pub(super) const CLOSING_PATIENCE: Duration = Duration::from_secs(300);
+/// How long the answer to an upload of `bytes` may take after the last of them was handed over.
+///
+/// Some megabytes are still under way then, in buffers and windows that nobody can look into, and a registry that closes
+/// an upload hashes it all, or moves it to where it keeps it. Chosen: 64 KiB a second for what is under way, which is the
+/// slowest connection worth waiting for, and 50 MiB a second for the registry.
+pub(super) fn answer_patience(repository: &Repository, bytes: u64) -> Duration {
+    const UNDER_WAY: u64 = 8 * 1024 * 1024;
+    let sending = Duration::from_millis(bytes.min(UNDER_WAY) * 1000 / (64 * 1024));
+    let closing = Duration::from_millis(bytes.saturating_mul(1000) / (50 * 1024 * 1024));
+    repository.client.transport.stall() + sending + closing
+}
 
 /// A request that says that it has no body; some registries insist.
 pub(super) fn empty(method: Method, url: Url) -> Request {

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use super::{
     super::{Repository, request::Operation},
     Session,
-    session::{CLOSING_PATIENCE, carrying},
+    session::{answer_patience, carrying},
     streamed_put::close,
 };
 use crate::{
@@ -28,8 +28,8 @@ pub(super) async fn send(
     let operation = Operation::new(Action::Upload, &blob.digest);
     let mut request = carrying(Method::PATCH, session.location.clone(), blob.size);
     request.body = RequestBody::Stream(body);
-    request.patience = Some(CLOSING_PATIENCE);
+    request.patience = Some(answer_patience(repository, blob.size));
     let response = repository.send(&operation, request, &TAKEN).await?;
     let location = repository.location(&operation, &session.location, &response)?;
-    close(repository, &location, &blob.digest).await
+    close(repository, &location, blob).await
 }

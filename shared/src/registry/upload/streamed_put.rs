@@ -6,11 +6,11 @@ use url::Url;
 use super::{
     super::{Repository, request::Operation},
     Session,
-    session::{CLOSING_PATIENCE, carrying, closing, empty},
+    session::{answer_patience, carrying, closing, empty},
 };
 use crate::{
     error::Error,
-    oci::{Blob, Digest},
+    oci::Blob,
     provider::Action,
     transport::{RequestBody, StreamBody},
 };
@@ -27,14 +27,14 @@ pub(super) async fn send(
     let operation = Operation::new(Action::Upload, &blob.digest);
     let mut request = carrying(Method::PUT, closing(&session.location, &blob.digest), blob.size);
     request.body = RequestBody::Stream(body);
-    request.patience = Some(CLOSING_PATIENCE);
+    request.patience = Some(answer_patience(repository, blob.size));
     repository.send(&operation, request, &CLOSED).await.map(drop)
 }
 
 /// Closes a session whose bytes are all there.
-pub(super) async fn close(repository: &Repository, location: &Url, digest: &Digest) -> Result<(), Error> {
-    let operation = Operation::new(Action::Upload, digest);
-    let mut request = empty(Method::PUT, closing(location, digest));
-    request.patience = Some(CLOSING_PATIENCE);
+pub(super) async fn close(repository: &Repository, location: &Url, blob: &Blob) -> Result<(), Error> {
+    let operation = Operation::new(Action::Upload, &blob.digest);
+    let mut request = empty(Method::PUT, closing(location, &blob.digest));
+    request.patience = Some(answer_patience(repository, blob.size));
     repository.send(&operation, request, &CLOSED).await.map(drop)
 }

@@ -186,7 +186,7 @@ impl BlobTask<'_> {
         }
         match self.destination.start_upload(leave, &self.blob.digest, self.mount_from).await? {
             Started::Mounted => Ok(Arrived::Mounted),
-            Started::Session(session) => match self.destination.close_upload(&session, &self.blob.digest).await {
+            Started::Session(session) => match self.destination.close_upload(&session, self.blob).await {
                 Ok(()) => Ok(Arrived::Sent),
                 Err(error) => {
                     self.destination.cancel_upload(session).await;
@@ -212,10 +212,6 @@ impl BlobTask<'_> {
             Some(Broken::Mismatch(reason)) => at_source(ErrorType::DigestMismatch, &reason),
             // Reading on was tried as often as it may be.
             Some(Broken::Source(error)) => error,
-            None if error.error_type == ErrorType::Timeout && watch.starved() => {
-                let waited = self.limits.request_timeout.as_millis();
-                at_source(ErrorType::Timeout, &format!("nothing came for {waited} ms")).retry_above()
-            }
             None => error,
         }
     }

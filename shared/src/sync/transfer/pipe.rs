@@ -36,18 +36,12 @@ pub(super) enum Broken {
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     pub(super) progress: Arc<Progress>,
-    /// Whether the last poll found the source with nothing to give.
-    starved: AtomicBool,
     /// Whether the owner has turned away: what is left of the body is not worth reading.
     abandoned: AtomicBool,
     broken: Mutex<Option<Broken>>,
 }
 
 impl Watch {
-    pub(super) fn starved(&self) -> bool {
-        self.starved.load(Ordering::Relaxed)
-    }
-
     /// Whether the whole blob has passed and was right. A destination may answer before it has read a body to its end.
     pub(super) fn verified(&self) -> bool {
         self.progress.has_ended()
@@ -162,11 +156,11 @@ impl Body for VerifiedBody {
             // The frame that is held back is beside the limit, or one as large as the limit would wait for itself.
             let held = this.held.as_ref().map_or(0, |held| held.len() as u64);
             if this.leave.lease().poll_room(this.pipe + held, context).is_pending() {
-                this.watch.starved.store(false, Ordering::Relaxed);
+                this.watch.progress.starve(false);
                 return Poll::Pending;
             }
             let polled = Pin::new(&mut this.source).poll_frame(context);
-            this.watch.starved.store(polled.is_pending(), Ordering::Relaxed);
+            this.watch.progress.starve(polled.is_pending());
             let bytes = match ready!(polled) {
                 None => return this.end(),
                 Some(Err(failure)) => {

@@ -5,12 +5,14 @@ use std::{
     pin::Pin,
     sync::Mutex,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
+use tokio::time::{Instant, Sleep};
 
 use crate::{
     error::{Error, ErrorType, chain},
@@ -32,6 +34,7 @@ pub(super) struct ResumingBody {
     broken: u32,
     /// Bytes given so far.
     given: u64,
+    silence: Silence,
     state: State,
 }
 
@@ -42,6 +45,33 @@ enum State {
     Opening(Mutex<BoxFuture<'static, Result<OpenedBlob, Error>>>),
     /// All was given, or nothing more can be.
     Ended,
+}
+
+/// How long a source has given nothing although it was asked. One timer serves a whole read: it is set anew when it
+/// fires, not with each frame.
+#[derive(Default)]
+struct Silence {
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    /// Ready when it has lasted for `limit`; the task is woken then.
+    fn poll_longer_than(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<()> {
+        let end = *self.since.get_or_insert_with(Instant::now) + limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        while timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= end {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+
+    fn end(&mut self) {
+        self.since = None;
+    }
 }
 
 impl ResumingBody {
@@ -55,7 +85,7 @@ impl ResumingBody {
     ) -> Self {
         let state = State::Reading { body: opened.response.into_body(), pass_over: 0 };
         let (source, leave, blob) = (source.clone(), leave.clone(), blob.clone());
-        Self { source, leave, blob, policy, broken: 0, given: 0, state }
+        Self { source, leave, blob, policy, broken: 0, given: 0, silence: Silence::default(), state }
     }
 
     /// Opens the blob again behind what was given, after a wait; the failure itself where there is no further try.
@@ -63,7 +93,8 @@ impl ResumingBody {
         self.broken += 1;
         let Some(wait) = self.policy.backoff(self.broken, None, fastrand::f64()) else {
             let text = format!("reading blob {} at {}: {}", self.blob.digest, self.source, chain(failure.as_ref()));
-            return Err(Error::new(ErrorType::Unavailable, text).into());
+            let error_type = failure.downcast_ref::<Error>().map_or(ErrorType::Unavailable, |error| error.error_type);
+            return Err(Error::new(error_type, text).into());
         };
         let (source, leave, blob) = (self.source.clone(), self.leave.clone(), self.blob.clone());
         let offset = self.given;
@@ -77,6 +108,28 @@ impl ResumingBody {
             source.open_blob(&leave, &blob, offset).await
         };
         Ok(State::Opening(Mutex::new(Box::pin(opening))))
+    }
+
+    /// The next bytes of the read that is under way, those passed over left out; a stall is a failure of it.
+    fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        let State::Reading { body, pass_over } = &mut self.state else { return Poll::Ready(Ok(None)) };
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+            let limit = self.source.client().transport.stall();
+            return match self.silence.poll_longer_than(limit, context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => {
+                    let text = format!("nothing came for {} ms", limit.as_millis());
+                    Poll::Ready(Err(Error::new(ErrorType::Timeout, text).into()))
+                }
+            };
+        };
+        self.silence.end();
+        let Some(frame) = frame.transpose()? else { return Poll::Ready(Ok(None)) };
+        let mut bytes = frame.into_data().unwrap_or_default(); // trailers are no bytes
+        let over = usize::try_from(*pass_over).unwrap_or(usize::MAX).min(bytes.len());
+        bytes.advance(over);
+        *pass_over -= over as u64;
+        Poll::Ready(Ok(Some(bytes)))
     }
 
     fn give(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
@@ -108,21 +161,14 @@ impl Body for ResumingBody {
                         }
                     }
                 }
-                State::Reading { body, pass_over } => match ready!(Pin::new(body).poll_frame(context)) {
-                    None => {
+                State::Reading { .. } => match ready!(this.poll_source(context)) {
+                    Ok(None) => {
                         this.state = State::Ended;
                         return Poll::Ready(None);
                     }
-                    Some(Ok(frame)) => {
-                        let Ok(mut bytes) = frame.into_data() else { continue }; // trailers
-                        let over = usize::try_from(*pass_over).unwrap_or(usize::MAX).min(bytes.len());
-                        bytes.advance(over);
-                        *pass_over -= over as u64;
-                        if !bytes.is_empty() {
-                            return this.give(bytes);
-                        }
-                    }
-                    Some(Err(failure)) => match this.open_again(failure) {
+                    Ok(Some(bytes)) if bytes.is_empty() => {}
+                    Ok(Some(bytes)) => return this.give(bytes),
+                    Err(failure) => match this.open_again(failure) {
                         Ok(opening) => this.state = opening,
                         Err(failure) => {
                             this.state = State::Ended;

@@ -8,11 +8,15 @@
     reason = "tests, which state what they measured"
 )]
 
+mod allowance;
 mod bounds;
 mod caps;
+mod chunks;
+mod congestion;
 mod fanout;
 mod held_back;
 mod memory;
+mod repeats;
 mod retry_after;
 mod retry_counts;
 mod stall;
