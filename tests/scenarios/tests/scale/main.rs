@@ -15,6 +15,7 @@ mod chunks;
 mod congestion;
 mod fanout;
 mod held_back;
+mod inside;
 mod memory;
 mod repeats;
 mod retry_after;

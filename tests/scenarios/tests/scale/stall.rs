@@ -7,14 +7,14 @@ use emulator::{Authority, Entry, Image, Personality, Registry, image::generated_
 use scenarios::world::entry;
 use serde_json::json;
 use transfer::{
-    compose::{App, Tuning},
-    deadline::Deadline,
-    request::{SyncOptions, SyncRequest},
-    settings::Environment,
+    compose::Tuning,
     sync::{Outcome, SyncReport},
 };
 
-use crate::support::watched;
+use crate::{
+    inside,
+    support::{TIMEOUT, watched},
+};
 
 const LAYERS: u64 = 300;
 const LAYER: u64 = 5 * 1024 * 1024;
@@ -48,20 +48,10 @@ async fn sync(registry: &Registry, authority: &Authority, streams: u32) -> SyncR
         // Room for all copies: the streams are what they wait for, and nothing else.
         "limits": { "buffer_bytes": 4u64 << 30 },
     });
-    let config = config.to_string();
-    let environment = Environment::from(&|name| (name == "TRANSSHIP_CONFIG").then(|| config.clone()));
     let blob_concurrency = u32::try_from(LAYERS).ok();
     let tuning = Tuning { streams: Some(streams), blob_concurrency, ..Tuning::default() };
-    let app = App::tuned(environment, tuning).await.unwrap();
-    let request = SyncRequest {
-        source: format!("{host}/team/app:v1").parse().unwrap(),
-        destination: format!("{host}/mirror/app:v1").parse().unwrap(),
-        expected: None,
-        options: SyncOptions::default(),
-        pushed_at: None,
-        repeated: false,
-    };
-    app.syncer.run(&request, Deadline::after(Duration::from_secs(100))).await
+    let app = inside::app(&config, tuning).await;
+    inside::sync(&app, &format!("{host}/team/app:v1"), &format!("{host}/mirror/app:v1"), TIMEOUT).await
 }
 
 /// Bytes that have come in, and gone out.
