@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::support::{TIMEOUT, prepare, ready, watched, world_to};
 
 const CASES: u32 = 24;
-const AT_ONCE: u32 = 3;
+const AT_ONCE: u32 = 6;
 
 /// Where an image goes from ECR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ const MIB: usize = 1024 * 1024;
 /// Fewer cuts than a blob has tries, wherever they hit.
 fn any_case() -> impl Strategy<Value = Case> {
     let to = prop::sample::select(vec![To::SameRegistry, To::Plain, To::Ecr, To::Ghcr, To::Acr, To::SameRegistry]);
-    let layer = prop_oneof![1 => Just(0), 2 => 1..64 * KIB, 3 => 64 * KIB..MIB, 2 => MIB..4 * MIB];
+    let layer = prop_oneof![1 => Just(0), 2 => 1..64 * KIB, 3 => 64 * KIB..MIB, 2 => MIB..3 * MIB];
     let mib = |count: u64| count << 20;
     let buffer = prop_oneof![mib(1)..mib(2), mib(2)..mib(40)];
     let rate = || option::weighted(0.7, mib(4)..mib(32));
