@@ -80,7 +80,7 @@ fn any_case() -> impl Strategy<Value = Case> {
     let mib = |count: u64| count << 20;
     let buffer = prop_oneof![mib(1)..mib(2), mib(2)..mib(40)];
     let rate = || option::weighted(0.7, mib(4)..mib(32));
-    let streams = || prop_oneof![1..=3u32, 1..=8u32];
+    let streams = || prop_oneof![1..=3u32, 4..=8u32];
     let what = prop::sample::select(vec![
         Broken::Read,
         Broken::ReadReset,
@@ -89,8 +89,8 @@ fn any_case() -> impl Strategy<Value = Case> {
         Broken::UploadReset,
     ]);
     let cut = (what, 0..8usize, 0..100u64).prop_map(|(what, blob, percent)| Cut { what, blob, percent });
-    let limits = (buffer, streams(), streams(), 1..=16u32);
-    (to, vec(layer, 0..=12), limits, rate(), rate(), vec(cut, 0..=4)).prop_map(
+    let limits = (buffer, streams(), streams(), prop_oneof![1..=3u32, 8..=16u32]);
+    (to, vec(layer, 0..=14), limits, rate(), rate(), vec(cut, 0..=4)).prop_map(
         |(to, mut layers, (buffer_bytes, from, into, blob_concurrency), source_rate, destination_rate, cuts)| {
             // ECR takes no blob without bytes.
             if matches!(to, To::Ecr | To::SameRegistry) {
