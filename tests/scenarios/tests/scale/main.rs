@@ -9,16 +9,19 @@
 )]
 
 mod allowance;
+mod bounds;
 mod caps;
 mod chunks;
 mod congestion;
 mod deadlines;
 mod fanout;
 mod held_back;
+mod inside;
 mod memory;
 mod repeats;
 mod retry_after;
 mod retry_counts;
+mod stall;
 mod stalls;
 mod storms;
 mod support;
