@@ -200,7 +200,7 @@ pub enum EncryptionType {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitSettings {
-    /// Blobs in transfer at once, 1 to 64.
+    /// Blobs in transfer at once, 1 to 64; default 16.
     #[serde(default)]
     pub blob_concurrency: Option<u32>,
     /// Bytes that may be held at once (of blobs, chunks, manifests, in receive windows), 1 MiB to 8 GiB; default: from the
