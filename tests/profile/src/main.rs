@@ -37,7 +37,7 @@ fn start() -> Result<(), Error> {
     let options = Options::parse(env::args_os().skip(1).collect())?;
     match options.role {
         Role::Help => print!("{HELP}"),
-        Role::Registries => registries::serve(&options)?,
+        Role::Registries => registries::serve(options)?,
         Role::Copier => profile(&options)?,
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, Write},
+    thread,
     time::Duration,
 };
 
@@ -17,9 +18,18 @@ use crate::{
     wire::{Description, Gauges, Place, REPORT, RESET, Report},
 };
 
-/// Serves until standard input ends: a stage never outlives whoever started it.
-pub(crate) fn serve(options: &Options) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+/// What the threads are called, so that a profiler can tell them from the copier's.
+const THREAD: &str = "registries";
+
+/// Serves until standard input ends: the registries never outlive whoever started them.
+pub(crate) fn serve(options: Options) -> Result<(), Error> {
+    let thread = thread::Builder::new().name(THREAD.to_owned()).spawn(move || serve_here(&options));
+    let ended = thread.map_err(Error::doing("starting a thread"))?.join();
+    ended.unwrap_or_else(|_| Err(Error::Registries("panicked".to_owned())))
+}
+
+fn serve_here(options: &Options) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(THREAD).enable_all().build();
     let runtime = runtime.map_err(Error::doing("starting threads"))?;
     let (mut pair, description) = runtime.block_on(Pair::start(options))?;
     say(&description)?;

@@ -101,7 +101,7 @@ pub(crate) fn measure(
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
     let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     if threads > 1 {
-        builder.worker_threads(threads);
+        builder.worker_threads(threads).thread_name("copier");
     }
     builder.enable_all().build()
 }
