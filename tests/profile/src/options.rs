@@ -39,6 +39,7 @@ between what
   --max-streams N        streams that a registry allows on one connection (100)
   --latency MS           registries wait this long before they do what a request asks
   --rtt MS               a round trip takes this long, every byte of it, not just the first
+  --rtt-at END           both, source or destination           (both)
 and
   --repeat N             runs, and their median                (1)
   --json                 one JSON object instead of tables
@@ -77,6 +78,8 @@ pub(crate) struct Options {
     pub(crate) latency_ms: u64,
     /// Milliseconds of a round trip.
     pub(crate) rtt_ms: u64,
+    /// Which registries are that far away.
+    pub(crate) rtt_at: End,
     /// Runs.
     pub(crate) repeat: usize,
     /// Print JSON.
@@ -94,6 +97,14 @@ pub(crate) enum Role {
     Registries,
     /// It prints its help.
     Help,
+}
+
+/// Which of the registries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Source,
+    Destination,
+    Both,
 }
 
 /// The word that makes a process the registries.
@@ -118,6 +129,7 @@ impl Options {
             max_streams: 100,
             latency_ms: 0,
             rtt_ms: 0,
+            rtt_at: End::Both,
             repeat: 1,
             json: false,
             words: words.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
@@ -150,11 +162,17 @@ impl Options {
                 Long("max-streams") => self.max_streams = at_least_one(words)?,
                 Long("latency") => self.latency_ms = words.value()?.parse()?,
                 Long("rtt") => self.rtt_ms = words.value()?.parse()?,
+                Long("rtt-at") => self.rtt_at = words.value()?.parse_with(end)?,
                 Long("repeat") => self.repeat = at_least_one(words)?,
                 _ => return Err(word.unexpected()),
             }
         }
         Ok(())
+    }
+
+    /// Milliseconds of a round trip to the source, and to the destination.
+    pub(crate) fn round_trips(&self) -> [u64; 2] {
+        [End::Source, End::Destination].map(|end| if [end, End::Both].contains(&self.rtt_at) { self.rtt_ms } else { 0 })
     }
 
     /// What is copied, in order.
@@ -182,6 +200,15 @@ fn window(text: &str) -> Result<ReceiveWindow, String> {
     match u32::try_from(size(text)?) {
         Ok(bytes) if bytes < 1 << 31 => Ok(ReceiveWindow::Fixed(bytes)),
         _ => Err("a window has less than 2 GiB".to_owned()),
+    }
+}
+
+fn end(text: &str) -> Result<End, String> {
+    match text {
+        "both" => Ok(End::Both),
+        "source" => Ok(End::Source),
+        "destination" => Ok(End::Destination),
+        _ => Err("expected both, source or destination".to_owned()),
     }
 }
 
@@ -222,6 +249,7 @@ mod tests {
         assert_eq!(options.window, Some(ReceiveWindow::Fixed(2 << 20)));
         assert_eq!((options.small.bytes, options.destination), (64 << 10, Personality::Ghcr));
         assert_eq!(options.shapes().count(), 1);
+        assert_eq!(parse("--rtt 20 --rtt-at source").unwrap().round_trips(), [20, 0]);
         for wrong in ["--workers 0", "--bytes 3", "--window 2GiB", "--window 3000MiB", "--unknown", "word"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

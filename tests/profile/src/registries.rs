@@ -71,11 +71,11 @@ impl Pair {
         let destination = start(destination, &authority, options).await;
         let shapes: Vec<Shape> = options.shapes().copied().collect();
         shapes.iter().for_each(|shape| shape.push_to(source.store()));
-        let rtt = Duration::from_millis(options.rtt_ms);
+        let [source_rtt, destination_rtt] = options.round_trips().map(Duration::from_millis);
         let description = Description {
             ca: authority.pem().to_owned(),
-            source: place(&source, rtt).await?,
-            destination: place(&destination, rtt).await?,
+            source: place(&source, source_rtt).await?,
+            destination: place(&destination, destination_rtt).await?,
         };
         let mut this = Self { source, destination, shapes, cpu_seconds: 0.0, connections: [0; 2] };
         this.reset();
