@@ -15,11 +15,11 @@ use crate::{
     config::{Config, RegistryConfig},
     ecr::{EcrApi, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
     error::{Error, ErrorType},
-    limits::{LayerAvailability, Pacer, StreamCap},
+    limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, StreamCap},
     oci::Reference,
     provider::Provider,
     queue::SqsQueue,
-    registry::{AnonymousLogin, Authenticator, LoginSource, RegistryClient, Repository, Run},
+    registry::{AnonymousLogin, Authenticator, LoginSource, Quotas, RegistryClient, Repository, Run, SentLately},
     retry::RetryPolicy,
     secrets::SecretLogin,
     settings::{ConfigSource, Environment},
@@ -76,10 +76,11 @@ impl App {
         let mut config = Config::parse(&text, &environment)?;
         config.limits.blob_concurrency = tuning.blob_concurrency.unwrap_or(config.limits.blob_concurrency);
         let config = Arc::new(config);
-        let registries = Registries::new(Arc::clone(&config), Arc::clone(&aws), tuning);
+        let budget = ByteBudget::new(config.limits.buffer_bytes);
+        let registries = Registries::new(Arc::clone(&config), Arc::clone(&aws), &budget, tuning);
         let queue = |url: &Option<String>| url.clone().map(|url| SqsQueue::new(Arc::clone(&aws), url));
         Ok(Self {
-            syncer: Syncer::new(Arc::new(registries), config.limits),
+            syncer: Syncer::new(Arc::new(registries), config.limits, budget),
             queue: queue(&environment.queue_url),
             dead_letters: queue(&environment.dead_letter_queue_url),
             config,
@@ -128,9 +129,13 @@ struct Known {
 }
 
 impl Registries {
-    fn new(config: Arc<Config>, aws: Arc<Aws>, tuning: Tuning) -> Self {
+    fn new(config: Arc<Config>, aws: Arc<Aws>, budget: &ByteBudget, tuning: Tuning) -> Self {
         let configured = config.endpoints().filter_map(Origin::of).collect();
-        let window = tuning.window.unwrap_or(ReceiveWindow::Adaptive);
+        // Where the budget has no room for what an adaptive window may grow to, it has a fixed one.
+        let window = tuning.window.unwrap_or(match budget.receive_window() {
+            ADAPTIVE_WINDOW_BYTES.. => ReceiveWindow::Adaptive,
+            bytes => ReceiveWindow::Fixed(u32::try_from(bytes).unwrap_or(u32::MAX >> 1)),
+        });
         let clients = Arc::new(Clients::new(window, tuning.connections.unwrap_or(CONNECTIONS)));
         Self { config, aws, clients, configured, tuning, made: Mutex::default() }
     }
@@ -167,13 +172,15 @@ impl Registries {
             (Some(api), Some(settings)) => Some(Arc::new(EcrRepositories::new(Arc::clone(api), settings.clone()))),
             _ => None,
         };
+        let streams = self.tuning.streams.unwrap_or(registry.streams);
         let client = RegistryClient {
             provider: registry.provider,
             transport,
             auth: self.authenticator(&registry, api.as_ref()),
-            streams: StreamCap::new(self.tuning.streams.unwrap_or(registry.streams)),
+            streams: StreamCap::new(streams),
             policy: RetryPolicy { max_attempts: limits.max_attempts },
-            manifest_puts: registry.provider.manifest_puts().map(|(rate, burst)| Pacer::new(rate, burst)),
+            quotas: Quotas::new(registry.provider, streams),
+            sent: SentLately::default(),
             host: registry.host,
         };
         Ok(Known { client: Arc::new(client), api, repositories })

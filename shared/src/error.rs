@@ -123,19 +123,28 @@ pub struct Error {
     pub message: String,
     /// How long the registry asked to wait before another try.
     pub retry_after: Option<Duration>,
+    /// Whether whoever began it may try again: nobody below has. Each failure has one owner of its tries
+    /// (`docs/architecture.md`), so that tries never multiply.
+    pub retry_above: bool,
 }
 
 impl Error {
     /// An error with its text.
     #[must_use]
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into(), retry_after: None }
+        Self { error_type, message: message.into(), retry_after: None, retry_above: false }
     }
 
     /// The same, with what the registry said of another try.
     #[must_use]
     pub fn retry_after(self, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..self }
+    }
+
+    /// The same, of a request that nobody below has tried again.
+    #[must_use]
+    pub fn retry_above(self) -> Self {
+        Self { retry_above: true, ..self }
     }
 
     /// Whether another try may do.

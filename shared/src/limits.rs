@@ -1,14 +1,21 @@
 //! Everything that can say "wait", and the order in which it is asked.
 //!
-//! Always: [`CommitGate`] (manifests only), then [`Pacer`], then [`StreamPermit`], then [`ByteLease`]. Who holds an inner one never
-//! asks for an outer one, so no circle of waiting can close.
+//! Always: [`CommitGate`] (manifests only), then [`Quota`] (a slot of what is learnt, a turn at what is documented), then
+//! [`StreamPermit`], then [`ByteLease`]. Who holds an inner one never asks for an outer one, so no circle of waiting can
+//! close. What is held for long and is no copy's (manifests: [`ManifestRoom`]) has a part of the budget of its own.
 
 mod byte_budget;
 mod commit_gate;
+mod congestion;
+mod manifest_room;
 mod pacer;
+mod quota;
 mod stream_cap;
 
-pub use byte_budget::{ByteBudget, ByteLease};
+pub use byte_budget::{ADAPTIVE_WINDOW_BYTES, ByteBudget, ByteLease, Reading};
 pub use commit_gate::{CommitGate, CommitPermit, LayerAvailability};
+pub use congestion::{CongestionWindow, LONGEST_WAIT, NotAdmitted, Slot};
+pub use manifest_room::{Claim, ManifestRoom, TooManyManifests};
 pub use pacer::Pacer;
-pub use stream_cap::{StreamCap, StreamPermit};
+pub use quota::{Admitted, CopyLimits, Quota, Refused};
+pub use stream_cap::{CapTooSmall, StreamCap, StreamPermit};

@@ -25,6 +25,25 @@ pub enum Provider {
     Generic,
 }
 
+/// What is asked of a registry, as registries count it: quotas are cut by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Whether there is a manifest.
+    HeadManifest,
+    /// A manifest is read: a pull, where pulls are counted.
+    GetManifest,
+    /// A manifest is put.
+    PutManifest,
+    /// Whether there is a blob.
+    HeadBlob,
+    /// A blob is read.
+    GetBlob,
+    /// An upload is started, or a mount asked for.
+    StartUpload,
+    /// The bytes of an upload, and its end.
+    Upload,
+}
+
 /// How a blob's bytes are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadStrategy {
@@ -105,14 +124,28 @@ impl Provider {
         }
     }
 
-    /// Manifests that may be put in a second, and how many at once, where that is documented.
+    /// Requests of one kind that may be sent in a second, and how many at once, where that is documented: four fifths of
+    /// the quota, since it is one account's in one region, over all who ask.
     ///
-    /// ECR and ECR Public take 10 `PutImage` a second for an account and region, over all who put (ECR user guide,
-    /// "Service quotas"): a part of it is left to others.
+    /// Sources: ECR user guide, "Service quotas" (`PutImage` 10, `InitiateLayerUpload` and `CompleteLayerUpload` 100,
+    /// `BatchCheckLayerAvailability` 1,000, which answers a blob's `HEAD`, `BatchGetImage` 2,000,
+    /// `GetDownloadUrlForLayer` 3,000 a second); ECR Public user guide, "Service quotas" (10 uploads started, 10
+    /// completed, 10 `PutImage`, 10 image pulls a second).
     #[must_use]
-    pub fn manifest_puts(self) -> Option<(u32, u32)> {
+    pub fn pace(self, action: Action) -> Option<(u32, u32)> {
         match self {
-            Self::Ecr | Self::EcrPublic => Some((8, 8)),
+            Self::Ecr => Some(match action {
+                Action::PutManifest => (8, 8),
+                Action::StartUpload | Action::Upload => (80, 20),
+                Action::HeadBlob => (800, 100),
+                Action::HeadManifest | Action::GetManifest => (800, 100),
+                Action::GetBlob => (2400, 100),
+            }),
+            Self::EcrPublic => match action {
+                Action::PutManifest | Action::StartUpload | Action::Upload | Action::GetManifest => Some((8, 8)),
+                Action::HeadBlob | Action::HeadManifest | Action::GetBlob => None,
+            },
+            // None is documented, or none that still stands: their answers tell.
             Self::Ghcr | Self::Gar | Self::Acr | Self::DockerHub | Self::Quay | Self::Generic => None,
         }
     }

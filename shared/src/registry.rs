@@ -7,6 +7,7 @@ mod auth;
 mod blob;
 mod manifest;
 mod request;
+mod sent;
 mod upload;
 
 use std::{fmt, sync::Arc};
@@ -15,12 +16,14 @@ pub use auth::{AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, S
 pub use blob::OpenedBlob;
 pub use manifest::ManifestHead;
 pub use request::CREATE_ADVICE;
-pub use upload::{Session, Started, UPLOAD_WINDOW_BYTES};
+pub use sent::SentLately;
+pub use upload::{CopyWindow, Session, Started};
 
 use crate::{
     deadline::Deadline,
-    limits::{Pacer, StreamCap},
-    provider::Provider,
+    limits::{Quota, StreamCap},
+    oci::Digest,
+    provider::{Action, Provider},
     retry::RetryPolicy,
     transport::Meter,
     transport::Transport,
@@ -36,12 +39,57 @@ pub struct RegistryClient {
     pub transport: Transport,
     /// How it is told who asks.
     pub auth: Authenticator,
-    /// The cap on its body-carrying streams.
+    /// The cap on its streams.
     pub streams: StreamCap,
     /// How often a request is tried.
     pub policy: RetryPolicy,
-    /// The rate at which manifests are put, where one is documented.
-    pub manifest_puts: Option<Pacer>,
+    /// What it takes of each kind of request.
+    pub quotas: Quotas,
+    /// What was sent to it lately.
+    pub sent: SentLately,
+}
+
+/// What one registry takes of each kind of request: registries count them apart, so a refusal of one slows no other.
+#[derive(Debug)]
+pub struct Quotas {
+    head_manifest: Quota,
+    get_manifest: Quota,
+    put_manifest: Quota,
+    head_blob: Quota,
+    get_blob: Quota,
+    start_upload: Quota,
+    upload: Quota,
+}
+
+impl Quotas {
+    /// The quotas of a registry of this kind, each `widest` requests at once to begin with.
+    #[must_use]
+    pub fn new(provider: Provider, widest: u32) -> Self {
+        let quota = |action| Quota::new(provider.pace(action), widest);
+        Self {
+            head_manifest: quota(Action::HeadManifest),
+            get_manifest: quota(Action::GetManifest),
+            put_manifest: quota(Action::PutManifest),
+            head_blob: quota(Action::HeadBlob),
+            get_blob: quota(Action::GetBlob),
+            start_upload: quota(Action::StartUpload),
+            upload: quota(Action::Upload),
+        }
+    }
+
+    /// The quota of one kind.
+    #[must_use]
+    pub fn of(&self, action: Action) -> &Quota {
+        match action {
+            Action::HeadManifest => &self.head_manifest,
+            Action::GetManifest => &self.get_manifest,
+            Action::PutManifest => &self.put_manifest,
+            Action::HeadBlob => &self.head_blob,
+            Action::GetBlob => &self.get_blob,
+            Action::StartUpload => &self.start_upload,
+            Action::Upload => &self.upload,
+        }
+    }
 }
 
 impl fmt::Debug for RegistryClient {
@@ -93,6 +141,17 @@ impl Repository {
         let mut scopes = vec![format!("repository:{name}:pull,push")];
         scopes.extend(mount_from.map(|from| format!("repository:{from}:pull")));
         Self { client, name: name.to_owned(), side: Side::Destination, run, scopes }
+    }
+
+    /// Remembers that a blob was sent here.
+    pub fn note_sent(&self, digest: &Digest) {
+        self.client.sent.note(&self.name, digest);
+    }
+
+    /// Whether this process has sent the blob here lately.
+    #[must_use]
+    pub fn sent_lately(&self, digest: &Digest) -> bool {
+        self.client.sent.knows(&self.name, digest)
     }
 
     /// The registry it is in.

@@ -23,6 +23,8 @@ pub struct SyncRequest {
     pub options: SyncOptions,
     /// When the image was pushed, where that is known.
     pub pushed_at: Option<SystemTime>,
+    /// Whether an earlier invocation may have worked on it. Then the destination is asked more closely what it took.
+    pub repeated: bool,
 }
 
 /// How an image is synced.

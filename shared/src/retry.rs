@@ -22,6 +22,9 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// For what somebody else tries again.
+    pub const ONCE: Self = Self { max_attempts: 1 };
+
     /// How long to wait after the `attempt`th try (from 1) failed; `None`: it was the last one.
     ///
     /// What the registry asks for is obeyed; else the wait is random between zero and an exponentially growing
@@ -53,6 +56,43 @@ pub fn retryable_status(status: StatusCode) -> bool {
         501 | 505 => false,
         code => (500..600).contains(&code),
     }
+}
+
+/// Whether an answer of this status asks to slow down: 429, and the 503 that object stores and overloaded registries
+/// use for it.
+#[must_use]
+pub fn congested_status(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// What is left of an allowance that is counted over a long time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Requests.
+    pub remaining: u64,
+    /// When some are there again, from now.
+    pub more_in: Duration,
+}
+
+/// The allowance that an answer tells of, as Docker Hub (`ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 20;w=21600`)
+/// and the IETF's draft (`RateLimit-Reset`, in seconds) write it.
+///
+/// A window rolls, so that what was used comes back one by one: after a window's part for one request there is one
+/// again. Source: Docker Hub, "Usage and limits: pulls"; draft-ietf-httpapi-ratelimit-headers.
+#[must_use]
+pub fn allowance(headers: &HeaderMap) -> Option<Allowance> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let number = |text: &str| text.split(';').next()?.trim().parse::<u64>().ok();
+    let window = |text: &str| text.split(';').find_map(|part| part.trim().strip_prefix("w=")?.parse::<u64>().ok());
+    let left = text("ratelimit-remaining")?;
+    let remaining = number(left)?;
+    let limit = text("ratelimit-limit").and_then(number).filter(|limit| *limit > 0);
+    let more_in = match (window(left), limit, text("ratelimit-reset").and_then(number)) {
+        (_, _, Some(seconds)) => seconds,
+        (Some(window), Some(limit), None) => window / limit,
+        _ => 60,
+    };
+    Some(Allowance { remaining, more_in: Duration::from_secs(more_in) })
 }
 
 /// The wait that a `Retry-After` header asks for, in seconds or as an HTTP date.
@@ -102,6 +142,22 @@ mod tests {
         assert_eq!(retry_after(&header("Sun, 22 Nov 2026 09:00:00 GMT"), now), Some(Duration::ZERO));
         assert_eq!(retry_after(&header("soon"), now), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn what_is_left_of_an_allowance_is_read_as_docker_hub_and_the_draft_write_it() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            pairs
+                .iter()
+                .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap()))
+                .collect()
+        };
+        let of = |pairs| allowance(&headers(pairs)).map(|found| (found.remaining, found.more_in.as_secs()));
+        assert_eq!(of(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "20;w=21600")]), Some((20, 216)));
+        assert_eq!(of(&[("ratelimit-remaining", "0"), ("ratelimit-reset", "30")]), Some((0, 30)));
+        assert_eq!(of(&[("ratelimit-remaining", "0")]), Some((0, 60)));
+        assert_eq!(of(&[("ratelimit-remaining", "many")]), None);
+        assert_eq!(of(&[]), None);
     }
 
     #[test]

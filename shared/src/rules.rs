@@ -114,6 +114,7 @@ impl Rules {
                     expected: pushed.digest.clone(),
                     options: rule.options,
                     pushed_at: pushed.at,
+                    repeated: false,
                 });
             }
         }

@@ -7,9 +7,10 @@ mod report;
 mod resolve;
 mod transfer;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use inventory::Held;
 use plan::Plan;
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
@@ -19,7 +20,7 @@ use crate::{
     config::Limits,
     deadline::Deadline,
     error::{Error, ErrorType},
-    limits::{ByteBudget, CommitGate, LayerAvailability},
+    limits::{ByteBudget, CommitGate, LayerAvailability, ManifestRoom},
     oci::{Digest, Manifest, Reference},
     registry::{Repository, Run},
     request::{ExistingTag, SyncRequest},
@@ -69,6 +70,15 @@ pub struct Syncer {
     budget: ByteBudget,
 }
 
+/// One sync: what is asked, between which ends, and what it holds and counts.
+struct Task<'s> {
+    request: &'s SyncRequest,
+    source: Repository,
+    destination: Destination,
+    tally: &'s Tally,
+    room: ManifestRoom,
+}
+
 /// What a round of a sync came to.
 enum Round {
     Done(Outcome, Digest),
@@ -92,15 +102,18 @@ enum Trust {
 impl Syncer {
     /// A syncer within `limits`.
     #[must_use]
-    pub fn new(ends: Arc<dyn Ends>, limits: Limits) -> Self {
-        Self { ends, limits, budget: ByteBudget::new(limits.buffer_bytes) }
+    pub fn new(ends: Arc<dyn Ends>, limits: Limits, budget: ByteBudget) -> Self {
+        Self { ends, limits, budget }
     }
 
     /// Syncs one image and says what was done, failed or not.
     pub async fn run(&self, request: &SyncRequest, deadline: Deadline) -> SyncReport {
         let started = Instant::now();
         let tally = Tally::default();
-        let result = self.rounds(request, deadline, &tally).await;
+        // Each wait inside is bounded and says what it waited for; this bounds what might have been forgotten.
+        let result = deadline.bound(self.rounds(request, deadline, &tally)).await.unwrap_or_else(|passed| {
+            Err(Error::new(ErrorType::DeadlineExceeded, format!("syncing {}: {passed}", request.source)))
+        });
         let peak = self.budget.take_peak();
         tally.report(request, result, started.elapsed(), peak)
     }
@@ -115,9 +128,10 @@ impl Syncer {
         let run = |meter: &Arc<Meter>| Run { meter: Arc::clone(meter), deadline };
         let source = self.ends.source(&request.source, run(&tally.source))?;
         let destination = self.ends.destination(&request.destination, &request.source, run(&tally.destination))?;
+        let task = Task { request, source, destination, tally, room: self.budget.manifests().await };
         let (mut round, mut trust) = (1, Trust::Manifests);
         loop {
-            let reason = match self.round(request, &source, &destination, tally, trust).await? {
+            let reason = match self.round(&task, trust).await? {
                 Round::Done(outcome, digest) => return Ok((outcome, digest)),
                 Round::Moved(reason) => reason,
                 Round::Contradicted(reason) => {
@@ -144,16 +158,10 @@ impl Syncer {
     }
 
     /// resolve → inventory → plan → transfer → gate → publish, and a last look at the source.
-    async fn round(
-        &self,
-        request: &SyncRequest,
-        source: &Repository,
-        destination: &Destination,
-        tally: &Tally,
-        trust: Trust,
-    ) -> Result<Round, Error> {
-        let there = resolve::there(&destination.repository, request.destination.target()).await?;
-        let root = match resolve::root(source, &request.source, there.as_ref()).await? {
+    async fn round(&self, task: &Task<'_>, trust: Trust) -> Result<Round, Error> {
+        let Task { request, source, destination, tally, room } = task;
+        let there = resolve::there(&destination.repository, request.destination.target(), room).await?;
+        let root = match resolve::root(source, &request.source, there.as_ref(), room).await? {
             resolve::Root::Same(digest) => {
                 tally.manifest(&digest, false);
                 let outcome = if tally.has_pushed(&digest) { synced(request, &digest) } else { Outcome::Current };
@@ -171,12 +179,12 @@ impl Syncer {
             }
         }
         let digest = root.digest.clone();
-        let copied = self.copy(request, source, destination, tally, trust, root).await;
+        let copied = self.copy(task, trust, root).await;
         let moved = match &copied {
-            Ok(()) => moved_on(source, request, &digest).await?,
+            Ok(()) => task.moved_on(&digest).await?,
             // A tag that moved may have taken with it what was there to be read.
             Err(Copying::Failed(error)) if error.error_type == ErrorType::SourceNotFound => {
-                moved_on(source, request, &digest).await.unwrap_or_default()
+                task.moved_on(&digest).await.unwrap_or_default()
             }
             Err(_) => None,
         };
@@ -192,20 +200,15 @@ impl Syncer {
     }
 
     /// resolve → inventory → plan → transfer → gate → publish.
-    async fn copy(
-        &self,
-        request: &SyncRequest,
-        source: &Repository,
-        destination: &Destination,
-        tally: &Tally,
-        trust: Trust,
-        root: Manifest,
-    ) -> Result<(), Copying> {
-        let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests).await?;
+    async fn copy(&self, task: &Task<'_>, trust: Trust, root: Manifest) -> Result<(), Copying> {
+        let Task { request, source, destination, tally, room } = task;
+        let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room).await?;
         let gate = CommitGate::new(destination.availability.clone(), self.limits.manifest_commit_wait);
         let held = match trust {
-            Trust::Nothing => HashSet::new(),
-            Trust::Blobs | Trust::Manifests => inventory::ask(destination, &tree, self.limits.blob_concurrency).await?,
+            Trust::Nothing => Held::default(),
+            Trust::Blobs | Trust::Manifests => {
+                inventory::ask(destination, &tree, self.limits.blob_concurrency, request.repeated).await?
+            }
         };
         // A mount that is granted is the destination's word again.
         let mount_from = destination.mount_from.as_deref().filter(|_| trust != Trust::Nothing);
@@ -223,6 +226,20 @@ impl Syncer {
     }
 }
 
+impl Task<'_> {
+    /// What the source tag points to now, if that is not `digest` any more.
+    ///
+    /// Asked after the tag was put: an older and slower sync may have put the tag after a newer one did, so whoever
+    /// moved the tag last looks once more.
+    async fn moved_on(&self, digest: &Digest) -> Result<Option<Digest>, Error> {
+        if self.request.source.digest().is_some() {
+            return Ok(None);
+        }
+        let now = resolve::there(&self.source, self.request.source.target(), &self.room).await?;
+        Ok(now.filter(|now| now != digest))
+    }
+}
+
 /// Why a copy was not finished.
 enum Copying {
     Failed(Error),
@@ -234,18 +251,6 @@ impl From<Error> for Copying {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
-}
-
-/// What the source tag points to now, if that is not `digest` any more.
-///
-/// Asked after the tag was put: an older and slower sync may have put the tag after a newer one did, so whoever moved
-/// the tag last looks once more.
-async fn moved_on(source: &Repository, request: &SyncRequest, digest: &Digest) -> Result<Option<Digest>, Error> {
-    if request.source.digest().is_some() {
-        return Ok(None);
-    }
-    let now = resolve::there(source, request.source.target()).await?;
-    Ok(now.filter(|now| now != digest))
 }
 
 fn synced(request: &SyncRequest, digest: &Digest) -> Outcome {

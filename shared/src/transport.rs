@@ -11,7 +11,7 @@ mod retrying;
 mod tls;
 
 pub use body::{RequestBody, Response, StreamBody};
-pub use client::{ADAPTIVE_WINDOW_BYTES, Clients, ReceiveWindow, Transport, TransportSettings};
+pub use client::{Clients, ReceiveWindow, Transport, TransportSettings};
 pub use error::{Failure, TransportError};
 pub use meter::{Meter, MeterReading, Progress};
 pub use origin::Origin;
@@ -54,7 +54,7 @@ impl Request {
     pub fn replay(&self) -> Option<Self> {
         let body = match &self.body {
             RequestBody::Empty => RequestBody::Empty,
-            RequestBody::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
+            RequestBody::Pieces(pieces) => RequestBody::Pieces(pieces.clone()),
             RequestBody::Stream(_) => return None,
         };
         let (method, url, headers) = (self.method.clone(), self.url.clone(), self.headers.clone());

@@ -10,15 +10,15 @@ use serde_json::json;
 use transfer::{
     deadline::Deadline,
     error::{Error, ErrorType},
-    limits::StreamCap,
+    limits::{Admitted, ByteBudget, CopyLimits, StreamCap},
     oci::{Blob, Digest},
-    provider::Provider,
+    provider::{Action, Provider},
     registry::{
-        AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, RegistryClient, Repository, Run, Secret,
-        Started,
+        AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, Quotas, RegistryClient, Repository, Run,
+        Secret, SentLately, Started,
     },
     retry::RetryPolicy,
-    transport::{Clients, Meter, StreamBody, Transport, TransportSettings},
+    transport::{Clients, Meter, ReceiveWindow, StreamBody, Transport, TransportSettings},
 };
 use url::Url;
 use wiremock::{
@@ -52,11 +52,12 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
     let client = RegistryClient {
         host: "registry.example.test".to_owned(),
         provider,
-        transport: Transport::new(Arc::new(Clients::default()), settings).unwrap(),
+        transport: Transport::new(Arc::new(Clients::new(ReceiveWindow::Adaptive, 1)), settings).unwrap(),
         auth,
         streams: StreamCap::new(4),
         policy: RetryPolicy { max_attempts: 3 },
-        manifest_puts: None,
+        quotas: Quotas::new(provider, 4),
+        sent: SentLately::default(),
     };
     Repository::destination(Arc::new(client), "team/app", None, run())
 }
@@ -74,11 +75,27 @@ fn blob(content: &[u8]) -> Blob {
     Blob { digest: Digest::of(content), size: content.len() as u64, foreign: false }
 }
 
+/// Leave for a copy within the registry of `repository`.
+async fn leave(repository: &Repository, blob: &Blob) -> Admitted {
+    let (client, budget) = (repository.client(), ByteBudget::new(64 * 1024 * 1024));
+    let limits = CopyLimits {
+        reads: client.quotas.of(Action::GetBlob),
+        starts: client.quotas.of(Action::StartUpload),
+        uploads: client.quotas.of(Action::Upload),
+        source: &client.streams,
+        destination: &client.streams,
+        budget: &budget,
+    };
+    limits.admit(repository.copy_bytes(blob), &repository.run().deadline).await.unwrap()
+}
+
 /// Opens a session and sends `content` into it.
 async fn upload(repository: &Repository, content: &'static [u8]) -> Result<(), Error> {
     let blob = blob(content);
-    match repository.start_upload(&blob.digest, None).await? {
-        Started::Session(session) => repository.upload(&session, &blob, body(content)).await,
+    let leave = leave(repository, &blob).await;
+    let window = repository.copy_window(&blob, leave.lease());
+    match repository.start_upload(&leave, &blob.digest, None).await? {
+        Started::Session(session) => repository.upload(&session, &blob, body(content), window).await,
         Started::Mounted => Ok(()),
     }
 }

@@ -33,6 +33,8 @@ pub struct Invocation {
     pub request_id: String,
     /// When its work must have ended, time to report left over.
     pub deadline: Deadline,
+    /// When its report must have ended, with a moment left for the answer.
+    pub ends: Deadline,
 }
 
 /// A handler's failure, as Lambda is told: `errorType` and `errorMessage`.
@@ -87,8 +89,9 @@ where
         let margin = app.config.limits.deadline_margin;
         let serve = service_fn(|event: LambdaEvent<Value>| {
             let LambdaEvent { payload, context } = event;
-            let left = time_left(context.deadline(), SystemTime::now(), margin);
-            let invocation = Invocation { payload, request_id: context.request_id, deadline: Deadline::after(left) };
+            let (work, report) = time_left(context.deadline(), SystemTime::now(), margin);
+            let (deadline, ends) = (Deadline::after(work), Deadline::after(report));
+            let invocation = Invocation { payload, request_id: context.request_id, deadline, ends };
             handler(Arc::clone(&app), invocation)
         });
         match lambda_runtime::run(serve).await {
@@ -102,16 +105,17 @@ where
 }
 
 /// When the work must have ended: the invocation's deadline less the margin, which is never more than a fifth of what
-/// there is, so that a short timeout leaves time to work.
+/// there is, so that a short timeout leaves time to work. And when the report must have: with a tenth of that kept.
 ///
 /// `cargo lambda watch` says 600000 to every invocation (seen in 1.9.2): ten minutes after 1970 began. Such a moment is
 /// meant as a time from now; Lambda never says one that has passed.
-fn time_left(said: SystemTime, now: SystemTime, margin: Duration) -> Duration {
+fn time_left(said: SystemTime, now: SystemTime, margin: Duration) -> (Duration, Duration) {
     let left = match said.duration_since(UNIX_EPOCH) {
         Ok(left) if left <= LONGEST_INVOCATION => left,
         _ => said.duration_since(now).unwrap_or_default(),
     };
-    left - margin.min(left / 5)
+    let margin = margin.min(left / 5);
+    (left - margin, left - margin / 10)
 }
 
 /// One thread below two virtual CPUs, where more would only switch; else one for each.
@@ -153,10 +157,11 @@ mod tests {
     #[test]
     fn a_deadline_of_cargo_lambda_is_a_time_from_now_and_one_of_lambda_a_moment() {
         let (now, seconds) = (UNIX_EPOCH + Duration::from_secs(1_795_339_815), Duration::from_secs);
-        let left = |said| time_left(said, now, seconds(5));
+        let left = |said| time_left(said, now, seconds(5)).0;
         assert_eq!(left(UNIX_EPOCH + Duration::from_millis(600_000)), seconds(595));
         assert_eq!(left(now + seconds(900)), seconds(895));
         assert_eq!(left(now + seconds(3)), Duration::from_millis(2400), "the margin leaves time to work");
         assert_eq!(left(now - seconds(3)), Duration::ZERO);
+        assert_eq!(time_left(now + seconds(900), now, seconds(5)).1, Duration::from_millis(899_500));
     }
 }

@@ -8,6 +8,7 @@ use transfer::{
     compose::App,
     error::{Class, Error, ErrorType},
     queue::Queue,
+    request::SyncRequest,
     telemetry,
 };
 
@@ -26,14 +27,16 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<SqsB
     for record in event.records {
         let id = record.message_id.unwrap_or_default();
         let body = record.body.unwrap_or_default();
-        if let Err(error) = one(&app, &invocation.request_id, invocation.deadline, &body).await {
+        let received = record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse::<u32>().ok());
+        let repeated = received.is_some_and(|count| count > 1);
+        if let Err(error) = one(&app, &invocation, &body, repeated).await {
             tracing::error!(
                 message_id = id,
                 error_type = error.error_type.name(),
                 error_message = error.message,
                 "the message failed"
             );
-            if !buried(&app, body, error).await {
+            if !buried(&app, &invocation, body, error).await {
                 response.add_failure(id);
             }
         }
@@ -42,11 +45,12 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<SqsB
 }
 
 /// Does what one message asks for; its first failure that may succeed later, else its first failure.
-async fn one(app: &App, request_id: &str, deadline: transfer::deadline::Deadline, body: &str) -> Result<(), Error> {
+async fn one(app: &App, invocation: &Invocation, body: &str, repeated: bool) -> Result<(), Error> {
     let mut failure: Option<Error> = None;
     for request in message::read(body, &app.config.rules)? {
-        let report = app.syncer.run(&request, deadline).await;
-        telemetry::report(&app.environment.function_name, request_id, &request, &report);
+        let request = SyncRequest { repeated, ..request };
+        let report = app.syncer.run(&request, invocation.deadline).await;
+        telemetry::report(&app.environment.function_name, &invocation.request_id, &request, &report);
         if let Some(error) = report.error
             && failure.as_ref().is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later)
         {
@@ -57,12 +61,16 @@ async fn one(app: &App, request_id: &str, deadline: transfer::deadline::Deadline
 }
 
 /// Puts a message that never can succeed into the dead-letter queue; `false`: it must come again.
-async fn buried(app: &App, body: String, error: Error) -> bool {
+async fn buried(app: &App, invocation: &Invocation, body: String, error: Error) -> bool {
     let (Class::Never, Some(dead_letters)) = (error.class(), &app.dead_letters) else { return false };
-    match dead_letters.bury(body, error).await {
-        Ok(()) => true,
-        Err(error) => {
+    match invocation.ends.bound(dead_letters.bury(body, error)).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
             tracing::error!(error = %error, "the message could not be put into the dead-letter queue");
+            false
+        }
+        Err(passed) => {
+            tracing::error!(error = %passed, "the message could not be put into the dead-letter queue");
             false
         }
     }

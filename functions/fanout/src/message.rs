@@ -40,7 +40,8 @@ pub(crate) fn read(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error>
     };
     if let Some(destination) = message.destination {
         let options = SyncOptions { existing_tag: message.existing_tag.unwrap_or_default() };
-        let request = SyncRequest { source, destination: reference(&destination)?, expected, options, pushed_at };
+        let destination = reference(&destination)?;
+        let request = SyncRequest { source, destination, expected, options, pushed_at, repeated: false };
         request.check()?;
         return Ok(vec![request]);
     }

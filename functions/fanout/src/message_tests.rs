@@ -38,6 +38,7 @@ fn what_on_push_queues_reads_back_as_it_was() {
         expected: Some(transfer::oci::Digest::of(b"x")),
         options: SyncOptions { existing_tag: ExistingTag::Fail },
         pushed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
+        repeated: false,
     };
     let body = serde_json::to_string(&ImageMessage::from(&request)).unwrap();
     assert_eq!(read_with_no_rules(&body).unwrap(), [request]);

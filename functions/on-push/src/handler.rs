@@ -1,6 +1,10 @@
 //! One invocation: an event in, results out.
 
-use std::sync::Arc;
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bootstrap::{HandlerError, Invocation};
 use serde::Serialize;
@@ -33,7 +37,7 @@ enum Entry {
 
 /// Replicates what the event tells of.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
-    let Invocation { payload, request_id, deadline } = invocation;
+    let Invocation { payload, request_id, deadline, ends } = invocation;
     let pushed = match event::read(payload)? {
         Event::Pushed(pushed) => pushed,
         Event::Ignored(reason) => return Ok(ignored(reason)),
@@ -43,18 +47,30 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
         Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
     };
     if let (Some(queue), 2..) = (&app.queue, requests.len()) {
-        return Ok(queued(queue, &requests).await?);
+        let sent = ends.bound(queued(queue, &requests)).await;
+        return Ok(sent.map_err(|passed| {
+            Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
+        })??);
     }
+    let repeated = pushed.at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
     let mut results = Vec::with_capacity(requests.len());
-    for request in &requests {
-        let report = app.syncer.run(request, deadline).await;
-        telemetry::report(&app.environment.function_name, &request_id, request, &report);
+    for request in requests {
+        let request = SyncRequest { repeated, ..request };
+        let report = app.syncer.run(&request, deadline).await;
+        telemetry::report(&app.environment.function_name, &request_id, &request, &report);
         results.push(report);
     }
     match failure(&results) {
         Some(error) => Err(error.into()),
         None => Ok(Answer { results: results.into_iter().map(|report| Entry::Synced(Box::new(report))).collect() }),
     }
+}
+
+/// Whether Lambda may have run the event before. No event says so, but Lambda runs a failed one again after one minute
+/// and then two (Lambda developer guide, "Asynchronous invocation"), and a fresh event comes within seconds.
+fn probably_repeated(pushed: SystemTime, now: SystemTime) -> bool {
+    const RETRIES: Range<Duration> = Duration::from_secs(50)..Duration::from_secs(6 * 3600);
+    now.duration_since(pushed).is_ok_and(|age| RETRIES.contains(&age))
 }
 
 fn ignored(reason: String) -> Answer {

@@ -104,6 +104,43 @@ impl CommitGate {
         }
     }
 
+    /// Asks anew for the blobs of `manifest`, which the registry took none of although they had been called good.
+    ///
+    /// # Errors
+    /// `BlobUnavailable`: one is gone, or nobody can be asked; it is to be sent again. What was called available and no
+    /// more is, is not in validation.
+    pub async fn recheck(&self, manifest: &Manifest, deadline: &Deadline) -> Result<(), Error> {
+        let gone = |which: &str| {
+            let text = format!("manifest {}: its registry called {which} available, and does no more", manifest.digest);
+            Error::new(ErrorType::BlobUnavailable, text)
+        };
+        let Some(availability) = &self.availability else { return Err(gone("its blobs")) };
+        let named: Vec<Digest> =
+            manifest.blobs.iter().filter(|blob| !blob.foreign).map(|blob| blob.digest.clone()).collect();
+        if named.is_empty() {
+            return Err(gone("all that it lists"));
+        }
+        let available = deadline
+            .bound(availability.available(&named))
+            .await
+            .map_err(|_| Error::new(ErrorType::DeadlineExceeded, self.waiting_text(&named, Duration::ZERO)))??;
+        match named.iter().find(|digest| !available.contains(*digest)) {
+            Some(missing) => {
+                self.good().remove(missing);
+                Err(gone(missing.as_str()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How long to wait, after `waited` in all, before a manifest is put again whose blobs are all there: as long as
+    /// between two questions, while the wait lasts.
+    #[must_use]
+    pub fn patience(&self, attempt: u32, waited: Duration) -> Option<Duration> {
+        let pause = FIRST_POLL.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LAST_POLL);
+        (waited + pause <= self.wait).then_some(pause)
+    }
+
     /// Leave to put `manifest`, whose blobs must all have been noted good.
     ///
     /// # Errors

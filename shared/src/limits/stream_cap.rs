@@ -1,7 +1,9 @@
-//! How many body-carrying streams may be open towards one registry.
+//! How many streams may be open towards one registry.
 //!
 //! Large registries advertise 100 to 128 concurrent streams per h2 connection. Past that, new streams park without
-//! an error, and a copy that holds a parked upload and a running download waits for ever. So fewer are opened.
+//! an error, and a copy that holds a running download and a parked upload waits for ever. So fewer are opened.
+//!
+//! A permit is kept in the body that the stream carries, until the body ends or is dropped.
 
 use std::sync::{
     Arc,
@@ -23,31 +25,52 @@ pub struct StreamCap {
 #[derive(Debug)]
 pub struct StreamPermit(#[expect(dead_code, reason = "held for its drop")] Vec<OwnedSemaphorePermit>);
 
+/// A copy within one registry has two streams there, and the cap allows one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a copy within one registry needs two streams, and its `streams` allow one")]
+pub struct CapTooSmall;
+
 impl StreamCap {
     /// A cap of that many streams, at least one.
     #[must_use]
     pub fn new(streams: u32) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let total = streams.max(1);
+        let total = streams.clamp(1, u32::MAX >> 3);
         Self { order: NEXT.fetch_add(1, Ordering::Relaxed), total, free: Arc::new(Semaphore::new(total as usize)) }
+    }
+
+    /// How many streams it allows.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// Waits for one stream.
+    pub async fn one(&self) -> StreamPermit {
+        StreamPermit(self.take(1).await.into_iter().collect())
     }
 
     /// Waits for a copy's source and destination stream together.
     ///
     /// Within one registry both come in one step: two copies could otherwise each hold one and wait for ever. Of
     /// two registries the older cap is asked first, by everybody, to the same end.
-    pub async fn pair(source: &Self, destination: &Self) -> StreamPermit {
+    ///
+    /// # Errors
+    /// [`CapTooSmall`].
+    pub async fn pair(source: &Self, destination: &Self) -> Result<StreamPermit, CapTooSmall> {
         let mut permits = Vec::with_capacity(2);
         if source.order == destination.order {
-            // A cap of one is too small for a copy within the registry, and must slow it down, not stop it.
-            permits.extend(source.take(2.min(source.total)).await);
+            if source.total < 2 {
+                return Err(CapTooSmall);
+            }
+            permits.extend(source.take(2).await);
         } else {
             let (first, second) =
                 if source.order < destination.order { (source, destination) } else { (destination, source) };
             permits.extend(first.take(1).await);
             permits.extend(second.take(1).await);
         }
-        StreamPermit(permits)
+        Ok(StreamPermit(permits))
     }
 
     /// The semaphore lives as long as the cap and is never closed, so there is always a permit.
@@ -65,12 +88,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn copies_within_one_registry_take_both_streams_or_none() {
         let cap = StreamCap::new(3);
-        let first = StreamCap::pair(&cap, &cap).await;
+        let first = StreamCap::pair(&cap, &cap).await.unwrap();
         assert_eq!(cap.free.available_permits(), 1);
         let second = tokio::time::timeout(Duration::from_secs(1), StreamCap::pair(&cap, &cap)).await;
         assert!(second.is_err());
         drop(first);
-        let _second = StreamCap::pair(&cap, &cap).await;
+        let _second = StreamCap::pair(&cap, &cap).await.unwrap();
+        let small = StreamCap::new(1);
+        assert_eq!(StreamCap::pair(&small, &small).await.err(), Some(CapTooSmall));
     }
 
     #[tokio::test(start_paused = true)]
@@ -78,7 +103,7 @@ mod tests {
         let (here, there) = (StreamCap::new(1), StreamCap::new(1));
         let work = async |source: &StreamCap, destination: &StreamCap| {
             for _ in 0..100 {
-                let permit = StreamCap::pair(source, destination).await;
+                let permit = StreamCap::pair(source, destination).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 drop(permit);
             }

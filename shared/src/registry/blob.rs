@@ -6,13 +6,12 @@ use http::{
 };
 use url::Url;
 
-use super::{
-    Repository,
-    request::{Operation, Verb},
-};
+use super::{Repository, request::Operation, upload::READ_BUFFER_BYTES};
 use crate::{
     error::{Error, ErrorType},
+    limits::Admitted,
     oci::{Blob, Digest},
+    provider::Action,
     transport::{Origin, Request, Response, redact},
 };
 
@@ -37,7 +36,7 @@ impl Repository {
         if !self.client.provider.blob_head_tells() {
             return Ok(false);
         }
-        let operation = Operation::new(Verb::HeadBlob, digest);
+        let operation = Operation::new(Action::HeadBlob, digest);
         let request = Request::new(Method::HEAD, self.url(&format!("blobs/{digest}")));
         // A registry that keeps blobs elsewhere may lead there, which it does for those that it has.
         let mut wanted = READ_ANSWERS.to_vec();
@@ -54,8 +53,8 @@ impl Repository {
     /// # Errors
     /// `SourceNotFound`, `DigestMismatch` when the announced size is not the manifest's, `UnsafeRedirect`, and all
     /// that a request can meet.
-    pub async fn open_blob(&self, blob: &Blob, offset: u64) -> Result<OpenedBlob, Error> {
-        let operation = Operation::new(Verb::GetBlob, &blob.digest);
+    pub async fn open_blob(&self, leave: &Admitted, blob: &Blob, offset: u64) -> Result<OpenedBlob, Error> {
+        let operation = Operation::new(Action::GetBlob, &blob.digest);
         let fail = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(&operation)));
         let mut url = self.url(&format!("blobs/{}", blob.digest));
         for _ in 0..=MAX_REDIRECTS {
@@ -101,7 +100,11 @@ impl Repository {
                         ),
                     )),
                     // What was asked for, as far as it says; the digest proves the rest.
-                    _ => Ok(OpenedBlob { response, offset: begins }),
+                    _ => {
+                        let unread = if response.h2 { expected } else { expected.min(READ_BUFFER_BYTES) };
+                        let reading = leave.lease().reading(unread, response.h2);
+                        Ok(OpenedBlob { response: response.keeping(reading), offset: begins })
+                    }
                 };
             }
             url = self.redirected(&operation, &url, &response)?;

@@ -1,19 +1,18 @@
 //! Manifests: asked for, read and verified, put.
 
+use bytes::{Bytes, BytesMut};
 use http::{
     HeaderValue, Method, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
 
-use super::{
-    Repository,
-    request::{Operation, Verb},
-};
+use super::{Repository, request::Operation};
 use crate::{
     error::{Error, ErrorType},
-    limits::CommitPermit,
+    limits::{CommitPermit, ManifestRoom, TooManyManifests},
     oci::{Digest, MANIFEST_ACCEPT, MAX_MANIFEST_BYTES, Manifest, ManifestError},
-    transport::{Failure, Request, RequestBody, TransportError},
+    provider::Action,
+    transport::{Failure, Request, RequestBody, Response, TransportError},
 };
 
 /// What a `HEAD` says of a manifest.
@@ -34,7 +33,7 @@ impl Repository {
     /// # Errors
     /// Anything but a yes or a no.
     pub async fn head_manifest(&self, target: &str) -> Result<Option<ManifestHead>, Error> {
-        let operation = Operation::new(Verb::HeadManifest, target);
+        let operation = Operation::new(Action::HeadManifest, target);
         let request = self.manifest_request(Method::HEAD, target);
         let response = self.send(&operation, request, &[StatusCode::OK, StatusCode::NOT_FOUND]).await?;
         if response.status == StatusCode::NOT_FOUND {
@@ -47,25 +46,37 @@ impl Repository {
     }
 
     /// Reads the manifest under `target` and verifies its bytes: against `expected` where given, else against the
-    /// digest that the registry names.
+    /// digest that the registry names. Its bytes are held in `room`.
     ///
     /// # Errors
     /// `SourceNotFound`, `DigestMismatch`, `ManifestTooLarge`, `ManifestInvalid`, `UnsupportedMediaType`, and all that
     /// a request can meet.
-    pub async fn manifest(&self, target: &str, expected: Option<&Digest>) -> Result<Manifest, Error> {
-        let operation = Operation::new(Verb::GetManifest, target);
+    pub async fn manifest(
+        &self,
+        target: &str,
+        expected: Option<&Digest>,
+        room: &ManifestRoom,
+    ) -> Result<Manifest, Error> {
+        let operation = Operation::new(Action::GetManifest, target);
         let fail = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(&operation)));
         let request = self.manifest_request(Method::GET, target);
         let response = self.send(&operation, request, &[StatusCode::OK]).await?;
         let content_type = response.header(CONTENT_TYPE.as_str()).map(str::to_owned);
         let named = response.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
-        let bytes = response.collect(MAX_MANIFEST_BYTES).await.map_err(|failure| match failure {
-            None => fail(
-                ErrorType::ManifestTooLarge,
-                format!("it is over {MAX_MANIFEST_BYTES} bytes, more than registries must take"),
-            ),
-            Some(failure) => self.read_failure(&operation, target, failure),
-        })?;
+        let collected = self.run.deadline.bound(collect(response, room)).await;
+        let bytes = match collected {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(Uncollected::TooLarge)) => {
+                let text = format!("it is over {MAX_MANIFEST_BYTES} bytes, more than registries must take");
+                return Err(fail(ErrorType::ManifestTooLarge, text));
+            }
+            Ok(Err(Uncollected::TooMany(reason))) => {
+                let text = format!("{reason}; give it more memory, or limits.buffer_bytes");
+                return Err(fail(ErrorType::ManifestTooLarge, text));
+            }
+            Ok(Err(Uncollected::Failed(failure))) => return Err(self.read_failure(&operation, target, failure)),
+            Err(_) => return Err(self.read_failure(&operation, target, Failure::Deadline)),
+        };
         let digest = match expected.or(named.as_ref()) {
             Some(promised) if promised.matches(&bytes) => promised.clone(),
             Some(promised) => {
@@ -91,18 +102,14 @@ impl Repository {
     /// `TagImmutable`, `BlobUnavailable`, `ManifestInvalid`, `DigestMismatch`, and all that a request can meet.
     pub async fn put_manifest(&self, permit: CommitPermit<'_>, target: &str) -> Result<(), Error> {
         let manifest = permit.manifest();
-        let operation = Operation::new(Verb::PutManifest, target);
-        if let Some(pacer) = &self.client.manifest_puts {
-            pacer.turn(&self.run.deadline).await.map_err(|passed| {
-                Error::new(ErrorType::DeadlineExceeded, format!("{}: {passed} before its turn", self.doing(&operation)))
-            })?;
-        }
+        // Whoever publishes tries again, as it takes a new permit.
+        let operation = Operation::new(Action::PutManifest, target).once();
         let mut request = Request::new(Method::PUT, self.url(&format!("manifests/{target}")));
         let media_type = HeaderValue::from_str(&manifest.media_type).map_err(|_| {
             Error::new(ErrorType::ManifestInvalid, format!("{}: its media type is no header value", manifest.digest))
         })?;
         request.headers.insert(CONTENT_TYPE, media_type);
-        request.body = RequestBody::Bytes(manifest.bytes.clone());
+        request.body = RequestBody::Pieces(vec![manifest.bytes.clone()]);
         // ECR and others answer 200 or 201; the body says nothing.
         let response =
             self.send(&operation, request, &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED]).await?;
@@ -126,4 +133,30 @@ impl Repository {
         let url = crate::transport::redact(&self.url(&format!("manifests/{target}")));
         self.failure(operation, &TransportError { method: Method::GET, url, failure })
     }
+}
+
+/// Why a manifest's bytes are not had.
+enum Uncollected {
+    TooLarge,
+    TooMany(TooManyManifests),
+    Failed(Failure),
+}
+
+/// Reads a body whole. What its headers promise is claimed before, and never allocated before it comes.
+async fn collect(mut response: Response, room: &ManifestRoom) -> Result<Bytes, Uncollected> {
+    let promised = response.content_length().unwrap_or(0);
+    if promised > MAX_MANIFEST_BYTES {
+        return Err(Uncollected::TooLarge);
+    }
+    let mut claim = room.claim(promised).await.map_err(Uncollected::TooMany)?;
+    let mut whole = BytesMut::new();
+    while let Some(bytes) = response.next_bytes().await.map_err(Uncollected::Failed)? {
+        let size = whole.len() as u64 + bytes.len() as u64;
+        if size > MAX_MANIFEST_BYTES {
+            return Err(Uncollected::TooLarge);
+        }
+        claim.grow(size).await.map_err(Uncollected::TooMany)?;
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(claim.hold(whole.freeze()))
 }

@@ -7,10 +7,11 @@ use url::Url;
 
 use super::{Repository, Side};
 use crate::{
-    error::{Error, ErrorType},
+    error::{Class, Error, ErrorType},
+    limits::{NotAdmitted, Slot, StreamPermit},
     oci::ErrorEnvelope,
-    provider::Provider,
-    retry::retry_after,
+    provider::{Action, Provider},
+    retry::{RetryPolicy, allowance, retry_after, retryable_status},
     transport::{Attempts, Failure, Origin, Request, Response, TransportError},
 };
 
@@ -18,33 +19,32 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Operation {
     /// What is done to it.
-    pub(super) verb: Verb,
+    pub(super) action: Action,
     /// What it is done to: a tag, a digest, an upload.
     pub(super) object: String,
+    /// Whether somebody above tries it again.
+    once: bool,
 }
 
-/// What can be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
-    HeadManifest,
-    GetManifest,
-    PutManifest,
-    HeadBlob,
-    GetBlob,
-    StartUpload,
-    Upload,
-}
+impl Operation {
+    pub(super) fn new(action: Action, object: impl ToString) -> Self {
+        Self { action, object: object.to_string(), once: false }
+    }
 
-impl Verb {
-    fn text(self) -> &'static str {
-        match self {
-            Self::HeadManifest => "looking for manifest",
-            Self::GetManifest => "reading manifest",
-            Self::PutManifest => "putting manifest",
-            Self::HeadBlob => "looking for blob",
-            Self::GetBlob => "reading blob",
-            Self::StartUpload => "starting an upload of blob",
-            Self::Upload => "uploading blob",
+    /// The same, sent once: somebody above has to do more than send it again.
+    pub(super) fn once(self) -> Self {
+        Self { once: true, ..self }
+    }
+
+    fn text(&self) -> &'static str {
+        match self.action {
+            Action::HeadManifest => "looking for manifest",
+            Action::GetManifest => "reading manifest",
+            Action::PutManifest => "putting manifest",
+            Action::HeadBlob => "looking for blob",
+            Action::GetBlob => "reading blob",
+            Action::StartUpload => "starting an upload of blob",
+            Action::Upload => "uploading blob",
         }
     }
 }
@@ -58,44 +58,86 @@ impl Repository {
     }
 
     /// Sends `request` with this repository's credentials. An answer whose status is none of `wanted` is an error.
+    ///
+    /// The requests of a copy were given leave together, before it began; any other one waits for its own here, which
+    /// is kept until its answer has been read.
     pub(super) async fn send(
         &self,
         operation: &Operation,
         request: Request,
         wanted: &[StatusCode],
     ) -> Result<Response, Error> {
+        match operation.action {
+            Action::GetBlob | Action::StartUpload | Action::Upload => self.exchange(operation, request, wanted).await,
+            Action::HeadManifest | Action::GetManifest | Action::PutManifest | Action::HeadBlob => {
+                let leave = self.leave(operation).await?;
+                let response = self.exchange(operation, request, wanted).await?;
+                Ok(response.keeping(leave))
+            }
+        }
+    }
+
+    /// Why a copy of `object` was not begun: this end had no turn for it.
+    pub fn not_admitted(&self, object: impl std::fmt::Display, reason: NotAdmitted) -> Error {
+        not_admitted(&format!("copying blob {object}, at {self}"), reason)
+    }
+
+    /// Waits for leave to send one request that is no copy's.
+    async fn leave(&self, operation: &Operation) -> Result<(Slot, StreamPermit), Error> {
+        let deadline = &self.run.deadline;
+        let slot = self.client.quotas.of(operation.action).admit(deadline).await;
+        let slot = slot.map_err(|reason| not_admitted(&self.doing(operation), reason))?;
+        let stream = deadline.bound(self.client.streams.one()).await;
+        let stream = stream.map_err(|_| not_admitted(&self.doing(operation), NotAdmitted::DeadlinePassed))?;
+        Ok((slot, stream))
+    }
+
+    async fn exchange(
+        &self,
+        operation: &Operation,
+        request: Request,
+        wanted: &[StatusCode],
+    ) -> Result<Response, Error> {
         let again = request.replay();
+        // Whether nobody tries again between here and the wire.
+        let once = operation.once || again.is_none();
         let used = self.client.auth.authorization(self).await;
         let used =
             used.map_err(|error| Error { message: format!("{}: {}", self.doing(operation), error.message), ..error })?;
-        let response = self.send_as(operation, request, used.clone()).await?;
+        let response = self.send_as(operation, request, used.clone(), once).await?;
         let refused = match self.refused_login(response, wanted).await {
-            Answer::Wanted(response) => return Ok(response),
+            Answer::Wanted(response) => {
+                self.note_allowance(&response);
+                return Ok(response);
+            }
             Answer::Refused(refused) => refused,
             Answer::LoginRefused(refused) => {
                 let fresh = self.client.auth.renewed(self, &refused.challenges, used.as_ref()).await;
                 let fresh = fresh.map_err(|error| self.describe_unauthorized(operation, &refused, &error))?;
                 // A streamed body is gone; whoever streams begins anew, with the fresh token in place.
                 let Some(again) = again else {
-                    let text = format!("{}: {refused}; a fresh token was had", self.doing(operation));
-                    return Err(Error::new(ErrorType::Unavailable, text));
+                    let text = format!("{}: {refused}; check this registry's credentials", self.doing(operation));
+                    return Err(Error::new(ErrorType::Unauthorized, text).retry_above());
                 };
                 if used.is_some() {
                     self.run.meter.retry();
                 }
-                let response = self.send_as(operation, again, fresh).await?;
+                let response = self.send_as(operation, again, fresh, once).await?;
                 match self.refused_login(response, wanted).await {
-                    Answer::Wanted(response) => return Ok(response),
+                    Answer::Wanted(response) => {
+                        self.note_allowance(&response);
+                        return Ok(response);
+                    }
                     Answer::Refused(refused) | Answer::LoginRefused(refused) => refused,
                 }
             }
         };
-        Err(self.refusal(operation, &refused))
+        Err(self.refusal(operation, &refused, once))
     }
 
     /// Sends `request` to an origin that is not the registry's: without credentials.
     pub(super) async fn send_elsewhere(&self, operation: &Operation, request: Request) -> Result<Response, Error> {
-        self.send_as(operation, request, None).await
+        self.send_as(operation, request, None, false).await
     }
 
     async fn send_as(
@@ -103,16 +145,35 @@ impl Repository {
         operation: &Operation,
         mut request: Request,
         authorization: Option<HeaderValue>,
+        once: bool,
     ) -> Result<Response, Error> {
         if let Some(value) = authorization {
             request.headers.insert(AUTHORIZATION, value);
         }
-        let under = self.attempts();
-        self.client.transport.send(request, under).await.map_err(|error| self.failure(operation, &error))
+        let under = Attempts {
+            policy: if once { RetryPolicy::ONCE } else { self.client.policy },
+            window: Some(self.client.quotas.of(operation.action).window()),
+            meter: &self.run.meter,
+            counted: true,
+            deadline: &self.run.deadline,
+        };
+        self.client.transport.send(request, under).await.map_err(|failed| {
+            let error = self.failure(operation, &failed);
+            if once && failed.failure.retryable() { error.retry_above() } else { error }
+        })
     }
 
-    fn attempts(&self) -> Attempts<'_> {
-        Attempts { policy: self.client.policy, meter: &self.run.meter, counted: true, deadline: &self.run.deadline }
+    /// Where pulls are counted over hours, nothing is asked for when none is left: it would be refused, and refusals
+    /// count against the next allowance.
+    fn note_allowance(&self, response: &Response) {
+        if let Some(allowance) = allowance(&response.headers).filter(|allowance| allowance.remaining == 0) {
+            tracing::debug!(
+                registry = self.client.host,
+                pause_s = allowance.more_in.as_secs(),
+                "the registry's allowance of pulls is used up"
+            );
+            self.client.quotas.of(Action::GetManifest).window().shut(allowance.more_in);
+        }
     }
 
     async fn refused_login(&self, response: Response, wanted: &[StatusCode]) -> Answer {
@@ -175,11 +236,11 @@ impl Repository {
 
     /// What was tried, where.
     pub(super) fn doing(&self, operation: &Operation) -> String {
-        let preposition = match operation.verb {
-            Verb::PutManifest | Verb::StartUpload | Verb::Upload => "to",
-            Verb::HeadManifest | Verb::GetManifest | Verb::HeadBlob | Verb::GetBlob => "at",
+        let preposition = match operation.action {
+            Action::PutManifest | Action::StartUpload | Action::Upload => "to",
+            Action::HeadManifest | Action::GetManifest | Action::HeadBlob | Action::GetBlob => "at",
         };
-        format!("{} {} {preposition} {self}", operation.verb.text(), operation.object)
+        format!("{} {} {preposition} {self}", operation.text(), operation.object)
     }
 
     pub(super) fn failure(&self, operation: &Operation, error: &TransportError) -> Error {
@@ -213,9 +274,14 @@ impl Repository {
     }
 
     /// What a registry's "no" means.
-    fn refusal(&self, operation: &Operation, refused: &Refused) -> Error {
+    fn refusal(&self, operation: &Operation, refused: &Refused, once: bool) -> Error {
         let (error_type, advice) = self.meaning(operation, refused);
-        Error::new(error_type, format!("{}: {refused}{advice}", self.doing(operation))).retry_after(refused.retry_after)
+        let text = format!("{}: {refused}{advice}", self.doing(operation));
+        let error = Error::new(error_type, text).retry_after(refused.retry_after);
+        // What is no passing trouble and may do all the same: an upload session is gone, another one can be had.
+        let lost = operation.action == Action::Upload && !retryable_status(refused.status);
+        let again = error.class() == Class::Later && (once || lost);
+        if again { error.retry_above() } else { error }
     }
 
     fn describe_unauthorized(&self, operation: &Operation, refused: &Refused, cause: &Error) -> Error {
@@ -223,7 +289,7 @@ impl Repository {
     }
 
     fn meaning(&self, operation: &Operation, refused: &Refused) -> (ErrorType, &'static str) {
-        let writes_manifest = operation.verb == Verb::PutManifest;
+        let writes_manifest = operation.action == Action::PutManifest;
         let code = refused.envelope.code.as_str();
         // ECR's texts name the repository, which may itself be called anything.
         let message = refused.envelope.message.replace(&self.name, "").replace(&operation.object, "");
@@ -240,9 +306,9 @@ impl Repository {
             // ECR names missing layers in the text, and its code for it is not documented.
             (404, _) if writes_manifest => (ErrorType::BlobUnavailable, "; what is missing is sent again"),
             // An upload session that is gone, or bytes (verified here) that broke on their way: a new session does.
-            (404 | 416, _) if operation.verb == Verb::Upload => (ErrorType::Unavailable, ""),
+            (404 | 416, _) if operation.action == Action::Upload => (ErrorType::Unavailable, ""),
             (_, "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" | "DIGEST_INVALID" | "SIZE_INVALID")
-                if operation.verb == Verb::Upload =>
+                if operation.action == Action::Upload =>
             {
                 (ErrorType::Unavailable, "")
             }
@@ -297,8 +363,13 @@ impl std::fmt::Display for Refused {
     }
 }
 
-impl Operation {
-    pub(super) fn new(verb: Verb, object: impl ToString) -> Self {
-        Self { verb, object: object.to_string() }
+/// Why a request was not sent at all.
+fn not_admitted(doing: &str, reason: NotAdmitted) -> Error {
+    match reason {
+        NotAdmitted::Shut(pause) => {
+            Error::new(ErrorType::Throttled, format!("{doing}: the registry is not asked: {reason}"))
+                .retry_after(Some(pause))
+        }
+        NotAdmitted::DeadlinePassed => Error::new(ErrorType::DeadlineExceeded, format!("{doing}: {reason}")),
     }
 }

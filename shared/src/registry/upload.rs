@@ -11,24 +11,53 @@ pub use session::{Session, Started};
 use super::Repository;
 use crate::{
     error::Error,
+    limits::ByteLease,
     oci::{Blob, Digest},
     provider::UploadStrategy,
     transport::StreamBody,
 };
 
-/// What a streamed copy holds at most in flight between its two connections, in bytes: the source connection's read
-/// buffer (about 400 KiB in HTTP/1.1), one frame on its way, the destination's write buffer. Chosen from the HTTP
-/// crate's defaults, 2026-11.
-pub const UPLOAD_WINDOW_BYTES: u64 = 1024 * 1024;
+/// Bytes that have left the source's connection and not yet the destination's. Chosen: sixteen h2 frames, which no
+/// measurement tells from more (`docs/limits.md`).
+const PIPE_BYTES: u64 = 256 * 1024;
+
+/// What an HTTP/1.1 connection reads ahead, and so what one frame may have at most (hyper 1.12, 8192 + 4096 * 100).
+pub(super) const READ_BUFFER_BYTES: u64 = 408 * 1024;
+
+/// What a copy may hold, split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyWindow {
+    /// Bytes that may be on their way between the two connections before no more are read.
+    pub pipe: u64,
+    /// Bytes of each chunk, where the destination takes chunks.
+    pub chunk: u64,
+}
 
 impl Repository {
-    /// The bytes that an upload of `blob` to this repository holds at most.
+    /// The bytes that a copy of `blob` to this repository holds at most.
     #[must_use]
-    pub fn upload_window(&self, blob: &Blob) -> u64 {
-        let streamed = UPLOAD_WINDOW_BYTES.min(blob.size.max(1));
+    pub fn copy_bytes(&self, blob: &Blob) -> u64 {
+        let body = match self.client.provider.upload_strategy() {
+            UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => PIPE_BYTES,
+            UploadStrategy::Chunked { chunk } => chunk,
+        };
+        body.min(blob.size) + spare(blob)
+    }
+
+    /// What may be done with a lease of so many bytes, which is less than was wanted where the whole budget is.
+    #[must_use]
+    pub fn copy_window(&self, blob: &Blob, lease: &ByteLease) -> CopyWindow {
+        // Where not even the connection's own buffers are covered, there is one copy at a time and little in it.
+        let left = lease.bytes().saturating_sub(spare(blob)).max(lease.bytes() / 4).max(1);
         match self.client.provider.upload_strategy() {
-            UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => streamed,
-            UploadStrategy::Chunked { chunk } => streamed + chunk.min(blob.size),
+            UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => {
+                CopyWindow { pipe: left.min(PIPE_BYTES), chunk: left }
+            }
+            UploadStrategy::Chunked { chunk } => {
+                let chunk = chunk.min(left);
+                // The end of a frame may belong to the next chunk, and the whole frame is held for it.
+                CopyWindow { pipe: chunk + READ_BUFFER_BYTES.min(blob.size), chunk }
+            }
         }
     }
 
@@ -44,11 +73,23 @@ impl Repository {
     ///
     /// # Errors
     /// All that a request can meet, `DigestMismatch` where the registry computes another digest.
-    pub async fn upload(&self, session: &Session, blob: &Blob, body: StreamBody) -> Result<(), Error> {
+    pub async fn upload(
+        &self,
+        session: &Session,
+        blob: &Blob,
+        body: StreamBody,
+        window: CopyWindow,
+    ) -> Result<(), Error> {
         match self.client.provider.upload_strategy() {
             UploadStrategy::StreamedPut => streamed_put::send(self, session, blob, body).await,
             UploadStrategy::SinglePatch => single_patch::send(self, session, blob, body).await,
-            UploadStrategy::Chunked { chunk } => chunked::send(self, session, blob, body, chunk).await,
+            UploadStrategy::Chunked { .. } => chunked::send(self, session, blob, body, window.chunk).await,
         }
     }
+}
+
+/// What a copy holds beside the bytes that it wants to: what its source connection reads ahead, the frame that is held
+/// back until the sum is right, the one that is just taken, and a frame that two chunks share.
+fn spare(blob: &Blob) -> u64 {
+    4 * READ_BUFFER_BYTES.min(blob.size)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::resolve::ManifestTree;
+use super::{inventory::Held, resolve::ManifestTree};
 use crate::{
     oci::{Blob, Digest},
     request::SyncRequest,
@@ -17,6 +17,8 @@ pub(super) enum Action {
     Mount(String),
     /// The destination has it.
     Present,
+    /// The destination has taken it and is still validating it: the gate waits for it.
+    Validating,
     /// A foreign layer: it is where its `urls` say, not in registries.
     Foreign,
 }
@@ -31,7 +33,7 @@ impl Plan {
     /// Plans for `tree` at a destination that has `held`; `mount_from` is a repository of the same registry.
     ///
     /// The largest blobs go first: begun last, one alone would be the tail that everything waits for.
-    pub(super) fn of(tree: &ManifestTree, held: &HashSet<Digest>, mount_from: Option<&str>) -> Self {
+    pub(super) fn of(tree: &ManifestTree, held: &Held, mount_from: Option<&str>) -> Self {
         let mut seen = HashSet::new();
         // A blob that one manifest calls foreign and another does not is needed; so the ordinary mention is taken.
         let mentions = || tree.manifests.iter().flat_map(|manifest| &manifest.blobs);
@@ -41,7 +43,8 @@ impl Plan {
             .map(|blob| {
                 let action = match mount_from {
                     _ if blob.foreign => Action::Foreign,
-                    _ if held.contains(&blob.digest) => Action::Present,
+                    _ if held.good.contains(&blob.digest) => Action::Present,
+                    _ if held.validating.contains(&blob.digest) => Action::Validating,
                     Some(from) => Action::Mount(from.to_owned()),
                     None => Action::Copy,
                 };
@@ -52,9 +55,12 @@ impl Plan {
         Self { blobs }
     }
 
-    /// The blobs that a manifest will name and that are sent or mounted in this run.
+    /// The blobs that a manifest will name and that are not known to be good for it yet.
     pub(super) fn to_be_good(&self) -> Vec<Digest> {
-        let moved = self.blobs.iter().filter(|(_, action)| matches!(action, Action::Copy | Action::Mount(_)));
+        let moved = self
+            .blobs
+            .iter()
+            .filter(|(_, action)| matches!(action, Action::Copy | Action::Mount(_) | Action::Validating));
         moved.map(|(blob, _)| blob.digest.clone()).collect()
     }
 
@@ -73,6 +79,7 @@ impl Plan {
             plan.copy = count(|action| *action == Action::Copy),
             plan.mount = count(|action| matches!(action, Action::Mount(_))),
             plan.present = count(|action| *action == Action::Present),
+            plan.validating = count(|action| *action == Action::Validating),
             plan.foreign = count(|action| *action == Action::Foreign),
             plan.bytes = bytes,
             "planned"

@@ -24,7 +24,7 @@ fn image(layers: &[(&str, usize, bool)]) -> ManifestTree {
 fn every_blob_has_one_action_and_the_largest_is_first() {
     let tree = image(&[("small", 10, false), ("held", 20, false), ("large", 300, false), ("foreign", 999, true)]);
     let held = HashSet::from([Digest::of(b"held")]);
-    let plan = Plan::of(&tree, &held, None);
+    let plan = Plan::of(&tree, &held.into(), None);
     let actions: Vec<_> = plan.blobs.iter().map(|(blob, action)| (blob.size, action.clone())).collect();
     assert_eq!(
         actions,
@@ -36,7 +36,7 @@ fn every_blob_has_one_action_and_the_largest_is_first() {
 #[test]
 fn blobs_of_the_same_registry_are_mounted_unless_they_are_there() {
     let tree = image(&[("a", 10, false), ("held", 20, false)]);
-    let plan = Plan::of(&tree, &HashSet::from([Digest::of(b"held")]), Some("team/base"));
+    let plan = Plan::of(&tree, &HashSet::from([Digest::of(b"held")]).into(), Some("team/base"));
     let mount = Action::Mount("team/base".to_owned());
     let actions: Vec<_> = plan.blobs.iter().map(|(_, action)| action.clone()).collect();
     assert_eq!(actions, [Action::Present, mount.clone(), mount]);

@@ -1,10 +1,11 @@
 //! Manifests go in: children before what lists them, the tag last. Each needs the gate's leave.
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
 use super::{report::Tally, resolve::ManifestTree};
 use crate::{
-    error::{Error, ErrorType},
+    error::{Class, Error, ErrorType},
     limits::CommitGate,
     oci::Manifest,
     registry::Repository,
@@ -36,6 +37,7 @@ pub(super) async fn run(
     put(root, target, destination, gate, tally).await
 }
 
+/// Puts one manifest: the one owner of its tries, each of which needs a permit of its own.
 async fn put(
     manifest: &Manifest,
     target: &str,
@@ -43,22 +45,58 @@ async fn put(
     gate: &CommitGate,
     tally: &Tally,
 ) -> Result<(), Error> {
-    let permit = gate.permit(manifest)?;
-    match destination.put_manifest(permit, target).await {
-        Ok(()) => tally.manifest(&manifest.digest, true),
-        // ECR refuses to put an immutable tag again even if it holds this very digest: somebody else was faster, or the
-        // answer to our own put was lost.
-        Err(error) if error.error_type == ErrorType::TagImmutable => {
-            // What the refusal was is said even if this look fails.
-            let there = destination.head_manifest(target).await.ok().flatten().and_then(|head| head.digest);
-            if there.as_ref() != Some(&manifest.digest) {
-                let there = there.map_or_else(|| "another digest".to_owned(), |digest| digest.to_string());
-                let text = format!("{}; it holds {there}, the source {}", error.message, manifest.digest);
-                return Err(Error::new(ErrorType::TagImmutable, text));
+    let (run, policy) = (destination.run(), destination.client().policy);
+    let mut attempt = 0;
+    // The registry contradicts itself: since when, and how often.
+    let mut contradicted: Option<(Instant, u32)> = None;
+    loop {
+        let permit = gate.permit(manifest)?;
+        let error = match destination.put_manifest(permit, target).await {
+            Ok(()) => {
+                tally.manifest(&manifest.digest, true);
+                return Ok(());
             }
-            tally.manifest(&manifest.digest, false);
+            Err(error) => error,
+        };
+        let wait = match error.error_type {
+            ErrorType::TagImmutable => return already_there(error, manifest, target, destination, tally).await,
+            ErrorType::BlobUnavailable => {
+                gate.recheck(manifest, &run.deadline).await?;
+                let (since, times) = contradicted.map_or((Instant::now(), 1), |(since, times)| (since, times + 1));
+                contradicted = Some((since, times));
+                gate.patience(times, since.elapsed())
+            }
+            _ if error.retry_above && error.class() == Class::Later => {
+                attempt += 1;
+                policy.backoff(attempt, error.retry_after, fastrand::f64())
+            }
+            _ => None,
+        };
+        let Some(wait) = wait else { return Err(error) };
+        if run.deadline.sleep(wait).await.is_err() {
+            return Err(error);
         }
-        Err(error) => return Err(error),
+        tracing::debug!(manifest = %manifest.digest, retry.reason = %error, "putting the manifest again");
+        run.meter.retry();
     }
-    Ok(())
+}
+
+/// ECR refuses to put an immutable tag again even if it holds this very digest: somebody else was faster, or the answer
+/// to our own put was lost.
+async fn already_there(
+    refused: Error,
+    manifest: &Manifest,
+    target: &str,
+    destination: &Repository,
+    tally: &Tally,
+) -> Result<(), Error> {
+    // What the refusal was is said even if this look fails.
+    let there = destination.head_manifest(target).await.ok().flatten().and_then(|head| head.digest);
+    if there.as_ref() == Some(&manifest.digest) {
+        tally.manifest(&manifest.digest, false);
+        return Ok(());
+    }
+    let there = there.map_or_else(|| "another digest".to_owned(), |digest| digest.to_string());
+    let text = format!("{}; it holds {there}, the source {}", refused.message, manifest.digest);
+    Err(Error::new(ErrorType::TagImmutable, text))
 }

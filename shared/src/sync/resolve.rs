@@ -6,6 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     error::{Error, ErrorType},
+    limits::{ManifestRoom, TooManyManifests},
     oci::{Child, Digest, Manifest, Reference},
     registry::Repository,
 };
@@ -15,9 +16,6 @@ const MAX_DEPTH: usize = 8;
 
 /// Manifests of one image. Chosen: ten times the largest official index with its attestations.
 const MAX_MANIFESTS: usize = 1000;
-
-/// Bytes of all manifests of one image, which are held until they are put: a quarter of the smallest function.
-const MAX_TREE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Manifests that are asked for at once.
 const AT_ONCE: usize = 8;
@@ -48,12 +46,12 @@ impl ManifestTree {
 }
 
 /// The digest that a repository has under `target`, if anything.
-pub(super) async fn there(repository: &Repository, target: &str) -> Result<Option<Digest>, Error> {
+pub(super) async fn there(repository: &Repository, target: &str, room: &ManifestRoom) -> Result<Option<Digest>, Error> {
     match repository.head_manifest(target).await? {
         None => Ok(None),
         Some(head) if head.digest.is_some() => Ok(head.digest),
         // Registries of before OCI 1.1 need not say it; the bytes do.
-        Some(_) => Ok(Some(repository.manifest(target, None).await?.digest)),
+        Some(_) => Ok(Some(repository.manifest(target, None, room).await?.digest)),
     }
 }
 
@@ -61,7 +59,12 @@ pub(super) async fn there(repository: &Repository, target: &str) -> Result<Optio
 ///
 /// The destination was asked first: where it has nothing under the name, the source's manifest is needed anyway and a
 /// `HEAD` would be a request too many; where it has something, a `HEAD` may be all that it takes.
-pub(super) async fn root(source: &Repository, reference: &Reference, there: Option<&Digest>) -> Result<Root, Error> {
+pub(super) async fn root(
+    source: &Repository,
+    reference: &Reference,
+    there: Option<&Digest>,
+    room: &ManifestRoom,
+) -> Result<Root, Error> {
     let target = reference.target();
     let now = match (reference.digest(), there) {
         (Some(digest), _) => Some(digest.clone()),
@@ -80,8 +83,8 @@ pub(super) async fn root(source: &Repository, reference: &Reference, there: Opti
     let manifest = match now {
         Some(now) if there == Some(&now) => return Ok(Root::Same(now)),
         // By digest, so that what was compared is what is copied.
-        Some(now) => source.manifest(now.as_str(), Some(&now)).await?,
-        None => source.manifest(target, None).await?,
+        Some(now) => source.manifest(now.as_str(), Some(&now), room).await?,
+        None => source.manifest(target, None, room).await?,
     };
     Ok(if there == Some(&manifest.digest) { Root::Same(manifest.digest) } else { Root::Manifest(manifest) })
 }
@@ -94,6 +97,7 @@ pub(super) async fn tree(
     destination: &Repository,
     root: Manifest,
     trusted: bool,
+    room: &ManifestRoom,
 ) -> Result<ManifestTree, Error> {
     let provider = destination.client().provider;
     // At ECR one batch call tells of all blobs of a single image; elsewhere one question for the manifest may spare
@@ -125,11 +129,12 @@ pub(super) async fn tree(
             return Err(too_much(source, &levels, &format!("it has over {MAX_MANIFESTS} manifests")));
         }
         let declared: u64 = children.iter().map(|child| child.size).fold(0, u64::saturating_add);
-        if declared.saturating_add(bytes as u64) > MAX_TREE_BYTES as u64 {
-            return Err(too_much(source, &levels, &format!("its manifests are over {MAX_TREE_BYTES} bytes together")));
+        if declared.saturating_add(bytes as u64) > room.limit() {
+            let reason = TooManyManifests { limit: room.limit() }.to_string();
+            return Err(too_much(source, &levels, &reason));
         }
         let found: Vec<Found> = stream::iter(children)
-            .map(|child| self::child(source, destination, child, trusted))
+            .map(|child| self::child(source, destination, child, trusted, room))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
@@ -156,14 +161,20 @@ enum Found {
 }
 
 /// Reads one child, unless the destination has it.
-async fn child(source: &Repository, destination: &Repository, child: Child, trusted: bool) -> Result<Found, Error> {
+async fn child(
+    source: &Repository,
+    destination: &Repository,
+    child: Child,
+    trusted: bool,
+    room: &ManifestRoom,
+) -> Result<Found, Error> {
     if trusted
         && let Some(head) = destination.head_manifest(child.digest.as_str()).await?
         && (!(head.is_index || child.is_index) || destination.client().provider.keeps_children())
     {
         return Ok(Found::There(child.digest));
     }
-    let manifest = source.manifest(child.digest.as_str(), Some(&child.digest)).await?;
+    let manifest = source.manifest(child.digest.as_str(), Some(&child.digest), room).await?;
     if manifest.bytes.len() as u64 != child.size {
         return Err(Error::new(
             ErrorType::DigestMismatch,

@@ -44,6 +44,7 @@ pub(super) async fn run(
                 gate.note_good(blob.digest.clone());
                 tally.blob(blob, Arrived::Present);
             }
+            Action::Validating => tally.blob(blob, Arrived::Present),
             Action::Copy => to_move.push((blob, None)),
             Action::Mount(from) => to_move.push((blob, Some(from.as_str()))),
         }

@@ -1,10 +1,19 @@
 //! Bodies, both ways. A body of unknown or large size is streamed and never collected.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::VecDeque,
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
-use http_body::Body;
+use http::{HeaderMap, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::BoxBody};
 
 use super::{Failure, meter::Progress};
@@ -14,8 +23,8 @@ use crate::deadline::Deadline;
 pub enum RequestBody {
     /// None.
     Empty,
-    /// Bytes that can be sent again.
-    Bytes(Bytes),
+    /// Bytes that can be sent again, in one piece or several.
+    Pieces(Vec<Bytes>),
     /// A stream, which can't.
     Stream(StreamBody),
 }
@@ -32,7 +41,7 @@ impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("Empty"),
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Pieces(pieces) => write!(f, "Pieces({})", pieces.iter().map(Bytes::len).sum::<usize>()),
             Self::Stream(_) => f.write_str("Stream"),
         }
     }
@@ -45,15 +54,26 @@ pub struct Response {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
+    /// Whether it came over HTTP/2.
+    pub h2: bool,
     body: reqwest::Body,
     stall: Duration,
     deadline: Deadline,
+    /// What is given back when the answer has been read or dropped.
+    kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Response {
     pub(super) fn new(response: reqwest::Response, stall: Duration, deadline: Deadline) -> Self {
         let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
-        Self { status: parts.status, headers: parts.headers, body, stall, deadline }
+        let h2 = parts.version == Version::HTTP_2;
+        Self { status: parts.status, headers: parts.headers, h2, body, stall, deadline, kept: None }
+    }
+
+    /// Keeps leave that was needed for the exchange until the answer has been read or dropped.
+    #[must_use]
+    pub fn keeping(self, leave: impl Any + Send + Sync) -> Self {
+        Self { kept: Some(Box::new(leave)), ..self }
     }
 
     /// The size that the headers promise, in bytes.
@@ -102,10 +122,14 @@ impl Response {
     /// The body, to be streamed on. Whoever streams watches for stalls itself.
     #[must_use]
     pub fn into_body(self) -> BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-        self.body.map_err(|error| Box::new(error.without_url()) as Box<dyn std::error::Error + Send + Sync>).boxed()
+        BodyExt::boxed(Keeping { body: self.body, kept: self.kept })
     }
 
-    async fn next_bytes(&mut self) -> Result<Option<Bytes>, Failure> {
+    /// The next bytes of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// What broke.
+    pub async fn next_bytes(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let stall = self.stall;
             let next = self.deadline.bound(tokio::time::timeout(stall, self.body.frame())).await?;
@@ -122,15 +146,85 @@ impl Response {
     }
 }
 
+/// A body that keeps what was needed for it until it ends or is dropped.
+struct Keeping {
+    body: reqwest::Body,
+    kept: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Body for Keeping {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let next = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if !matches!(next, Some(Ok(_))) {
+            self.kept = None;
+        }
+        Poll::Ready(next.map(|frame| frame.map_err(|error| error.without_url().into())))
+    }
+}
+
 impl RequestBody {
     pub(super) fn into_parts(self) -> (reqwest::Body, Option<Arc<Progress>>) {
         match self {
             Self::Empty => (reqwest::Body::default(), None),
-            Self::Bytes(bytes) => (bytes.into(), None),
+            Self::Pieces(pieces) => {
+                let progress = Arc::<Progress>::default();
+                (reqwest::Body::wrap(Pieces::new(pieces, &progress)), Some(progress))
+            }
             Self::Stream(stream) => {
                 debug_assert!(stream.body.size_hint().exact().is_some(), "a streamed body's size must be exact");
                 (reqwest::Body::wrap(stream.body), Some(stream.progress))
             }
         }
+    }
+}
+
+/// Pieces on their way, cut small, so that a slow transfer of many bytes is told from one that stands still.
+struct Pieces {
+    left: VecDeque<Bytes>,
+    bytes: u64,
+    progress: Arc<Progress>,
+}
+
+/// Of one frame. Chosen: a few of h2's, and a second's worth of the slowest connection that is worth waiting for.
+const PIECE_BYTES: usize = 64 * 1024;
+
+impl Pieces {
+    fn new(pieces: Vec<Bytes>, progress: &Arc<Progress>) -> Self {
+        let left: VecDeque<Bytes> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let bytes = left.iter().map(|piece| piece.len() as u64).sum();
+        Self { left, bytes, progress: Arc::clone(progress) }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(piece) = self.left.front_mut() else { return Poll::Ready(None) };
+        let frame = piece.split_to(piece.len().min(PIECE_BYTES));
+        if piece.is_empty() {
+            self.left.pop_front();
+        }
+        self.bytes -= frame.len() as u64;
+        self.progress.add(frame.len() as u64);
+        if self.left.is_empty() {
+            self.progress.end();
+        }
+        Poll::Ready(Some(Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes)
     }
 }

@@ -25,15 +25,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How much an h2 connection may take in before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceiveWindow {
-    /// It grows with what the connection carries, up to [`ADAPTIVE_WINDOW_BYTES`].
+    /// It grows with what the connection carries, up to [`crate::limits::ADAPTIVE_WINDOW_BYTES`].
     Adaptive,
     /// This many bytes, for a connection and for each of its streams.
     Fixed(u32),
 }
-
-/// What an adaptive window grows to at most, in bytes, for all streams of a connection together (hyper 1.12,
-/// `BDP_LIMIT`).
-pub const ADAPTIVE_WINDOW_BYTES: u64 = 16 * 1024 * 1024;
 
 /// All HTTP clients of a process. Registries that trust the same roots share connections' settings and the roots.
 #[derive(Debug)]

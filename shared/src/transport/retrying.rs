@@ -1,13 +1,15 @@
 //! Sends a request again after a passing trouble: the one owner of that, for requests that can be sent again.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use tokio::time::Instant;
 
 use super::{Failure, Meter, Request, Response, Transport, TransportError};
 use crate::{
     deadline::Deadline,
-    retry::{RetryPolicy, retry_after, retryable_status},
+    limits::CongestionWindow,
+    retry::{RetryPolicy, congested_status, retry_after, retryable_status},
 };
 
 /// What a request is sent under.
@@ -15,12 +17,42 @@ use crate::{
 pub struct Attempts<'r> {
     /// How often, and how long between.
     pub policy: RetryPolicy,
+    /// Learns from the answers, and holds back what was not sent yet.
+    pub window: Option<&'r CongestionWindow>,
     /// Counts what happens.
     pub meter: &'r Meter,
     /// Whether the requests count as the registry's; a token service's don't.
     pub counted: bool,
     /// Bounds it all.
     pub deadline: &'r Deadline,
+}
+
+impl Attempts<'_> {
+    /// Tells the window what came of a request, and what the answer asks to wait.
+    fn learn(&self, sent: Instant, outcome: &Result<Response, Failure>) -> Option<Duration> {
+        let Ok(response) = outcome else { return None };
+        if response.status == StatusCode::TOO_MANY_REQUESTS {
+            self.meter.throttle();
+        }
+        let asked =
+            if retryable_status(response.status) { retry_after(&response.headers, SystemTime::now()) } else { None };
+        if let Some(window) = self.window {
+            if congested_status(response.status) {
+                window.congested(sent, asked);
+            } else if !response.status.is_server_error() {
+                window.succeeded(sent);
+            }
+        }
+        asked
+    }
+
+    /// Waits until the window is open; `false`: that would take too long.
+    async fn reopened(&self) -> bool {
+        match self.window {
+            Some(window) => window.open(self.deadline).await.is_ok(),
+            None => true,
+        }
+    }
 }
 
 impl Transport {
@@ -40,23 +72,19 @@ impl Transport {
             if under.counted {
                 under.meter.request();
             }
+            let sent = Instant::now();
             let outcome = self.send_once(request, under.deadline).await;
-            let asked = match &outcome {
-                Ok(response) if retryable_status(response.status) => {
-                    if response.status == StatusCode::TOO_MANY_REQUESTS {
-                        under.meter.throttle();
-                    }
-                    retry_after(&response.headers, SystemTime::now())
-                }
-                Err(failure) if failure.retryable() => None,
-                Ok(_) | Err(_) => return outcome.map_err(|failure| TransportError { method, url, failure }),
+            let asked = under.learn(sent, &outcome);
+            let passing = match &outcome {
+                Ok(response) => retryable_status(response.status),
+                Err(failure) => failure.retryable(),
             };
-            let wait = under.policy.backoff(attempt, asked, fastrand::f64());
+            let wait = if passing { under.policy.backoff(attempt, asked, fastrand::f64()) } else { None };
             let (Some(again), Some(wait)) = (again, wait) else {
                 return outcome.map_err(|failure| TransportError { method, url, failure });
             };
-            if under.deadline.sleep(wait).await.is_err() {
-                // The trouble says more than the deadline that hid its end.
+            // The trouble says more than a deadline that hides its end.
+            if under.deadline.sleep(wait).await.is_err() || !under.reopened().await {
                 return outcome.map_err(|failure| TransportError { method, url, failure });
             }
             tracing::debug!(
@@ -73,6 +101,7 @@ impl Transport {
     }
 }
 
+/// What is logged of a trouble that is tried again.
 fn reason(outcome: &Result<Response, Failure>) -> String {
     match outcome {
         Ok(response) => response.status.as_u16().to_string(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use index::{Child, Index, IndexBuilder};
-pub use layer::{Layer, foreign_layer, generated_layer, layer, raw_layer};
+pub use layer::{Layer, foreign_layer, generated_layer, layer, raw_layer, unhashed_layer};
 
 use crate::{digest, store::Store};
 

@@ -117,6 +117,11 @@ impl Store {
         digest
     }
 
+    /// Likewise under a digest that is not that of its bytes.
+    pub fn put_unhashed_blob(&self, repository: &str, digest: &str, seed: u64, size: u64) {
+        self.insert(repository, digest, Content::Generated { seed, size });
+    }
+
     /// Holds bytes under a digest that need not be theirs.
     pub fn put_raw_blob(&self, repository: &str, digest: &str, bytes: impl Into<Bytes>) {
         self.insert(repository, digest, Content::of(bytes.into()));

@@ -9,6 +9,7 @@
 
 pub mod docker_registry;
 pub mod event_source;
+pub mod flows;
 pub mod function;
 pub mod http_client;
 pub mod lambda;

@@ -209,15 +209,20 @@ async fn post(
     };
     let mut request = Request::new(Method::POST, realm.clone());
     request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    request.body = RequestBody::Bytes(form.into());
+    request.body = RequestBody::Pieces(vec![form.into()]);
     send(request, repository).await
 }
 
 async fn send(request: Request, repository: &Repository) -> Result<Response, Error> {
     let url = redact(&request.url);
     let run = &repository.run;
-    let under =
-        Attempts { policy: repository.client.policy, meter: &run.meter, counted: false, deadline: &run.deadline };
+    let under = Attempts {
+        policy: repository.client.policy,
+        window: None,
+        meter: &run.meter,
+        counted: false,
+        deadline: &run.deadline,
+    };
     let sent = repository.client.transport.send(request, under).await;
     sent.map_err(|error| {
         repository.transport_failure(&format!("asking the token service {url} for {repository}"), &error)

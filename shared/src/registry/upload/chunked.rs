@@ -1,27 +1,27 @@
 //! `PATCH`es of a fixed size with `Content-Range`, and an empty `PUT`: for registries that limit a body's size.
 //!
-//! One chunk is held, so that a broken one can be sent again; the copy's byte lease covers it.
+//! The pieces of one chunk are held until the registry has taken it, so that a broken one can be sent again; the copy's
+//! byte lease covers them. This is the one owner of a chunk's tries.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, header::CONTENT_RANGE};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header::CONTENT_RANGE};
 use http_body_util::BodyExt;
+use url::Url;
 
 use super::{
-    super::{
-        Repository,
-        request::{Operation, Verb},
-    },
+    super::{Repository, request::Operation},
     Session,
-    session::carrying,
+    session::{CLOSING_PATIENCE, carrying},
     single_patch::TAKEN,
     streamed_put::close,
 };
 use crate::{
-    error::{Error, ErrorType},
+    error::{Class, Error, ErrorType},
     oci::Blob,
-    transport::{RequestBody, StreamBody},
+    provider::Action,
+    transport::{Request, RequestBody, StreamBody},
 };
 
 pub(super) async fn send(
@@ -31,66 +31,205 @@ pub(super) async fn send(
     mut body: StreamBody,
     chunk: u64,
 ) -> Result<(), Error> {
-    let operation = Operation::new(Verb::Upload, &blob.digest);
+    let operation = Operation::new(Action::Upload, &blob.digest).once();
     // A registry's wish is not trusted to allocate by: what the lease covers is the limit.
     if let Some(least) = session.least_chunk.filter(|least| *least > chunk) {
         let reason =
             format!("the registry wants chunks of {least} bytes at least, more than the {chunk} that are held");
         return Err(Error::new(ErrorType::InvalidConfig, format!("{}: {reason}", repository.doing(&operation))));
     }
-    let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
-    let mut location = session.location.clone();
-    let most = usize::try_from(blob.size).unwrap_or(usize::MAX).min(chunk);
-    // A frame may reach over the chunk's end; with room for it the buffer never grows.
-    let mut buffer = BytesMut::with_capacity(most + FRAME_ROOM);
-    // Our own count: some registries report a wrong `Range`, or none.
-    let mut offset: u64 = 0;
-    while offset < blob.size {
-        let stall = repository.client.transport.stall();
-        let filled = repository.run.deadline.bound(fill(&mut body, &mut buffer, chunk, stall)).await;
+    let stall = repository.client.transport.stall();
+    let mut upload = Upload { repository, operation, location: session.location.clone(), offset: 0 };
+    let mut kept = Pieces::default();
+    while upload.offset < blob.size {
+        let filled = repository.run.deadline.bound(kept.fill(&mut body, chunk, stall)).await;
         let filled = filled.unwrap_or_else(|passed| Err((ErrorType::DeadlineExceeded, passed.to_string())));
         filled.map_err(|(error_type, reason)| {
-            Error::new(error_type, format!("{}: {reason}", repository.doing(&operation)))
+            Error::new(error_type, format!("{}: {reason}", repository.doing(&upload.operation))).retry_above()
         })?;
-        let piece: Bytes = buffer.split_to(buffer.len().min(chunk)).freeze();
-        let last = offset + piece.len() as u64 - 1;
-        let mut request = carrying(Method::PATCH, location.clone(), piece.len() as u64);
-        // The specification's form, `start-end`; ACR refuses HTTP's `bytes start-end/*`.
-        let range = HeaderValue::try_from(format!("{offset}-{last}"))
-            .map_err(|error| Error::new(ErrorType::Unavailable, error.to_string()))?;
-        request.headers.insert(CONTENT_RANGE, range);
-        request.body = RequestBody::Bytes(piece);
-        let response = repository.send(&operation, request, &TAKEN).await?;
-        location = repository.location(&operation, &location, &response)?;
-        offset = last + 1;
+        upload.chunk(kept.take(chunk)).await?;
     }
-    close(repository, &location, &blob.digest).await
+    close(repository, &upload.location, &blob.digest).await
 }
 
-/// More than any HTTP frame is here: 16 KiB in h2 and TLS, up to 512 KiB from an HTTP/1.1 read buffer.
-const FRAME_ROOM: usize = 512 * 1024;
+/// An upload on its way.
+struct Upload<'r> {
+    repository: &'r Repository,
+    operation: Operation,
+    location: Url,
+    /// Our own count: some registries report a wrong `Range`, or none.
+    offset: u64,
+}
 
-/// Reads until the buffer holds a chunk or the body ends. The body ends early only with an error.
-async fn fill(
-    body: &mut StreamBody,
-    buffer: &mut BytesMut,
-    chunk: usize,
-    stall: Duration,
-) -> Result<(), (ErrorType, String)> {
-    while buffer.len() < chunk {
-        let next = tokio::time::timeout(stall, body.body.frame()).await;
-        match next.map_err(|_| (ErrorType::Timeout, format!("nothing came for {} ms", stall.as_millis())))? {
-            Some(Ok(frame)) => {
-                if let Ok(bytes) = frame.into_data() {
-                    buffer.extend_from_slice(&bytes);
+impl Upload<'_> {
+    /// Sends one chunk, as often as it takes.
+    async fn chunk(&mut self, mut pieces: Vec<Bytes>) -> Result<(), Error> {
+        let end = self.offset + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let mut attempt = 0;
+        while self.offset < end {
+            attempt += 1;
+            let error = match self.patch(&pieces, end).await {
+                Ok(Patched::Taken(location)) => {
+                    (self.location, self.offset) = (location, end);
+                    return Ok(());
                 }
+                // An earlier try was taken, or a part of it, and its answer lost; or the session is gone.
+                Ok(Patched::NotHere(status)) => {
+                    let lost = || {
+                        let doing = self.repository.doing(&self.operation);
+                        let text = format!("{doing}: {status} for the chunk at byte {}", self.offset);
+                        Error::new(ErrorType::Unavailable, text).retry_above()
+                    };
+                    let (taken, location) = self.status().await.ok_or_else(lost)?;
+                    if attempt == 1 || !(self.offset..=end).contains(&taken) {
+                        return Err(lost());
+                    }
+                    pieces = behind(pieces, taken - self.offset);
+                    (self.location, self.offset) = (location, taken);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let wait = if error.retry_above && error.class() == Class::Later {
+                self.repository.client.policy.backoff(attempt, error.retry_after, fastrand::f64())
+            } else {
+                None
+            };
+            // Whoever is above does not try again what was tried here.
+            let tried = Error { retry_above: false, ..error };
+            let Some(wait) = wait else { return Err(tried) };
+            if self.repository.run.deadline.sleep(wait).await.is_err() {
+                return Err(tried);
             }
-            Some(Err(error)) => return Err((ErrorType::Unavailable, error.to_string())),
-            None if buffer.is_empty() => {
-                return Err((ErrorType::Unavailable, "the body ended before its size".to_owned()));
-            }
-            None => return Ok(()),
+            tracing::debug!(offset = self.offset, retry.attempt = attempt, retry.reason = %tried, "sending a chunk again");
+            self.repository.run.meter.retry();
         }
+        Ok(())
     }
-    Ok(())
+
+    async fn patch(&self, pieces: &[Bytes], end: u64) -> Result<Patched, Error> {
+        let mut request = carrying(Method::PATCH, self.location.clone(), end - self.offset);
+        // The specification's form, `start-end`; ACR refuses HTTP's `bytes start-end/*`.
+        let range = HeaderValue::try_from(format!("{}-{}", self.offset, end - 1))
+            .map_err(|error| Error::new(ErrorType::Unavailable, error.to_string()))?;
+        request.headers.insert(CONTENT_RANGE, range);
+        request.patience = Some(CLOSING_PATIENCE);
+        request.body = RequestBody::Pieces(pieces.to_vec());
+        let mut answers = TAKEN.to_vec();
+        answers.extend(NOT_HERE);
+        let response = self.repository.send(&self.operation, request, &answers).await?;
+        if NOT_HERE.contains(&response.status) {
+            return Ok(Patched::NotHere(response.status));
+        }
+        self.repository.location(&self.operation, &self.location, &response).map(Patched::Taken)
+    }
+
+    /// How far the registry says that the upload has come, and where it goes on; `None`: it does not say.
+    ///
+    /// Source: OCI distribution-spec, end-13.
+    async fn status(&self) -> Option<(u64, Url)> {
+        let request = Request::new(Method::GET, self.location.clone());
+        let response = self.repository.send(&self.operation, request, &[StatusCode::NO_CONTENT]).await.ok()?;
+        let last = response.header("range")?.strip_prefix("0-")?.parse::<u64>().ok()?;
+        let location = self.repository.location(&self.operation, &self.location, &response).ok()?;
+        Some((last + 1, location))
+    }
+}
+
+/// What came of a `PATCH`.
+enum Patched {
+    /// It was taken; the upload goes on there.
+    Taken(Url),
+    /// The upload is not where the chunk begins, or is no more.
+    NotHere(StatusCode),
+}
+
+/// Source: OCI distribution-spec, end-5.
+const NOT_HERE: [StatusCode; 2] = [StatusCode::NOT_FOUND, StatusCode::RANGE_NOT_SATISFIABLE];
+
+/// What is left of `pieces` behind their first `bytes`.
+fn behind(pieces: Vec<Bytes>, bytes: u64) -> Vec<Bytes> {
+    let mut left: VecDeque<Bytes> = pieces.into();
+    let mut over = usize::try_from(bytes).unwrap_or(usize::MAX);
+    while let Some(piece) = left.front_mut() {
+        if piece.len() > over {
+            drop(piece.split_to(over));
+            break;
+        }
+        over -= piece.len();
+        left.pop_front();
+    }
+    left.into()
+}
+
+/// Bytes that were read and are not sent yet.
+#[derive(Default)]
+struct Pieces {
+    pieces: VecDeque<Bytes>,
+    bytes: u64,
+}
+
+impl Pieces {
+    /// Reads until there is a chunk, or the body ends. The body ends early only with an error.
+    async fn fill(&mut self, body: &mut StreamBody, chunk: u64, stall: Duration) -> Result<(), (ErrorType, String)> {
+        while self.bytes < chunk {
+            let next = tokio::time::timeout(stall, body.body.frame()).await;
+            match next.map_err(|_| (ErrorType::Timeout, format!("nothing came for {} ms", stall.as_millis())))? {
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        self.bytes += bytes.len() as u64;
+                        self.pieces.push_back(bytes);
+                    }
+                }
+                Some(Err(error)) => return Err((ErrorType::Unavailable, error.to_string())),
+                None if self.bytes == 0 => {
+                    return Err((ErrorType::Unavailable, "the body ended before its size".to_owned()));
+                }
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next chunk.
+    fn take(&mut self, chunk: u64) -> Vec<Bytes> {
+        let mut left = usize::try_from(chunk).unwrap_or(usize::MAX);
+        let mut taken = Vec::new();
+        while left > 0
+            && let Some(mut piece) = self.pieces.pop_front()
+        {
+            let part = piece.split_to(piece.len().min(left));
+            left -= part.len();
+            self.bytes -= part.len() as u64;
+            taken.push(part);
+            if !piece.is_empty() {
+                self.pieces.push_front(piece);
+            }
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(texts: &[&'static str]) -> Vec<Bytes> {
+        texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect()
+    }
+
+    #[test]
+    fn chunks_are_cut_out_of_frames() {
+        let mut kept = Pieces { pieces: pieces(&["abcd", "ef", "ghi"]).into(), bytes: 9 };
+        assert_eq!(kept.take(5), pieces(&["abcd", "e"]));
+        assert_eq!(kept.take(5), pieces(&["f", "ghi"]));
+        assert_eq!((kept.bytes, kept.take(5).len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_behind_an_offset_is_left() {
+        let of = |bytes| behind(pieces(&["abcd", "ef"]), bytes);
+        assert_eq!((of(0), of(3), of(4)), (pieces(&["abcd", "ef"]), pieces(&["d", "ef"]), pieces(&["ef"])));
+        assert_eq!(of(6), Vec::<Bytes>::new());
+    }
 }

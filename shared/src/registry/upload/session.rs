@@ -8,13 +8,12 @@ use http::{
 };
 use url::Url;
 
-use super::super::{
-    Repository,
-    request::{Operation, Verb},
-};
+use super::super::{Repository, request::Operation};
 use crate::{
     error::{Class, Error},
+    limits::Admitted,
     oci::Digest,
+    provider::Action,
     transport::Request,
 };
 
@@ -44,8 +43,13 @@ impl Repository {
     ///
     /// # Errors
     /// All that a request can meet.
-    pub async fn start_upload(&self, digest: &Digest, mount_from: Option<&str>) -> Result<Started, Error> {
-        let operation = Operation::new(Verb::StartUpload, digest);
+    pub async fn start_upload(
+        &self,
+        leave: &Admitted,
+        digest: &Digest,
+        mount_from: Option<&str>,
+    ) -> Result<Started, Error> {
+        let operation = Operation::new(Action::StartUpload, digest);
         let plain = self.url("blobs/uploads/");
         let mut url = plain.clone();
         if let Some(from) = mount_from {
@@ -59,6 +63,7 @@ impl Repository {
             }
             answer => answer?,
         };
+        leave.started();
         if response.status == StatusCode::CREATED && mount_from.is_some() {
             return Ok(Started::Mounted);
         }
@@ -69,7 +74,7 @@ impl Repository {
 
     /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.
     pub async fn cancel_upload(&self, session: Session) {
-        let operation = Operation::new(Verb::Upload, "(cancelling)");
+        let operation = Operation::new(Action::Upload, "(cancelling)");
         let request = empty(Method::DELETE, session.location);
         let answers = [StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NOT_FOUND];
         // A destination that hangs would hang on this too.

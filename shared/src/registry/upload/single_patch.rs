@@ -3,17 +3,15 @@
 use http::{Method, StatusCode};
 
 use super::{
-    super::{
-        Repository,
-        request::{Operation, Verb},
-    },
+    super::{Repository, request::Operation},
     Session,
-    session::carrying,
+    session::{CLOSING_PATIENCE, carrying},
     streamed_put::close,
 };
 use crate::{
     error::Error,
     oci::Blob,
+    provider::Action,
     transport::{RequestBody, StreamBody},
 };
 
@@ -27,9 +25,10 @@ pub(super) async fn send(
     blob: &Blob,
     body: StreamBody,
 ) -> Result<(), Error> {
-    let operation = Operation::new(Verb::Upload, &blob.digest);
+    let operation = Operation::new(Action::Upload, &blob.digest);
     let mut request = carrying(Method::PATCH, session.location.clone(), blob.size);
     request.body = RequestBody::Stream(body);
+    request.patience = Some(CLOSING_PATIENCE);
     let response = repository.send(&operation, request, &TAKEN).await?;
     let location = repository.location(&operation, &session.location, &response)?;
     close(repository, &location, &blob.digest).await

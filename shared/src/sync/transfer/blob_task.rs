@@ -1,5 +1,7 @@
 //! One blob: mounted if that is granted, else sent; tried again after a passing trouble, from a new session.
 
+use std::mem::replace;
+
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 
@@ -10,8 +12,9 @@ use super::{
 use crate::{
     config::Limits,
     error::{Class, Error, ErrorType},
-    limits::{ByteBudget, CommitGate, StreamCap},
+    limits::{Admitted, ByteBudget, CommitGate, CopyLimits, NotAdmitted, Refused},
     oci::Blob,
+    provider::Action,
     registry::{OpenedBlob, Repository, Session, Started},
     retry::RetryPolicy,
     sync::report::{Arrived, Tally},
@@ -31,20 +34,14 @@ pub(super) struct BlobTask<'s> {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
-/// Why a try failed.
-enum Failed {
-    /// The upload itself broke: it is for this task to send the blob again.
-    Upload(Error),
-    /// Something that has an owner of its own, who tried as often as it may be tried.
-    Request(Error),
-}
-
 impl BlobTask<'_> {
     /// Moves the blob and counts it.
     pub(super) async fn run(self) -> Result<(), Error> {
         self.tally.blob(self.blob, self.attempts().await?);
         // Where the gate asks the registry itself, a 201 is not its last word.
-        if !self.gate.asks() {
+        if self.gate.asks() {
+            self.destination.note_sent(&self.blob.digest);
+        } else {
             self.gate.note_good(self.blob.digest.clone());
         }
         Ok(())
@@ -53,6 +50,7 @@ impl BlobTask<'_> {
     /// The one owner of tries for whole uploads; what can be sent again as it is was tried again below already.
     async fn attempts(&self) -> Result<Arrived, Error> {
         let policy = RetryPolicy { max_attempts: self.limits.max_attempts };
+        let mut login_refused = false;
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -61,12 +59,12 @@ impl BlobTask<'_> {
             }
             let error = match self.once(attempt).await {
                 Ok(arrived) => return Ok(arrived),
-                Err(Failed::Request(error)) => return Err(error),
-                Err(Failed::Upload(error)) => error,
+                Err(error) => error,
             };
-            let passing =
-                matches!(error.error_type, ErrorType::Unavailable | ErrorType::Timeout | ErrorType::Throttled);
-            let wait = if passing { policy.backoff(attempt, error.retry_after, fastrand::f64()) } else { None };
+            // A fresh token is in place; if that is refused too, there is no better one.
+            let fresh_login = error.error_type == ErrorType::Unauthorized && !replace(&mut login_refused, true);
+            let again = error.retry_above && (fresh_login || error.class() == Class::Later);
+            let wait = if again { policy.backoff(attempt, error.retry_after, fastrand::f64()) } else { None };
             let Some(wait) = wait else { return Err(error) };
             let mut stopped = self.stopped.clone();
             tokio::select! {
@@ -78,99 +76,121 @@ impl BlobTask<'_> {
         }
     }
 
-    async fn once(&self, attempt: u32) -> Result<Arrived, Failed> {
+    async fn once(&self, attempt: u32) -> Result<Arrived, Error> {
         // A broken upload may have been taken, and its answer lost.
         if attempt > 1 && self.destination.has_blob(&self.blob.digest).await? {
             return Ok(Arrived::Present);
         }
-        // The order of admission: streams, then bytes.
-        let deadline = self.destination.run().deadline;
-        let admission = async {
-            let streams = StreamCap::pair(&self.source.client().streams, &self.destination.client().streams).await;
-            let bytes = self.budget.reserve(self.destination.upload_window(self.blob)).await;
-            (streams, bytes)
-        };
-        let _admitted = deadline.bound(admission).await.map_err(|_| {
-            Error::new(
-                ErrorType::DeadlineExceeded,
-                format!("blob {} waited for its turn until the invocation's time ran out", self.blob.digest),
-            )
-        })?;
+        let leave = self.admitted().await?;
         if *self.stopped.borrow() {
-            return Err(Failed::Request(self.given_up()));
+            return Err(self.given_up());
         }
         if self.blob.size == 0 {
-            return self.send_nothing().await;
+            return self.send_nothing(&leave).await;
         }
         if self.mount_from.is_none() {
             // Both ends at once: it saves the slower one's round trip.
             let (opened, started) = tokio::join!(
-                self.source.open_blob(self.blob, 0),
-                self.destination.start_upload(&self.blob.digest, None)
+                self.source.open_blob(&leave, self.blob, 0),
+                self.destination.start_upload(&leave, &self.blob.digest, None)
             );
             return match (opened, started) {
-                (Ok(opened), Ok(Started::Session(session))) => self.send(session, opened).await,
+                (Ok(opened), Ok(Started::Session(session))) => self.send(&leave, session, opened).await,
                 (Err(error), Ok(Started::Session(session))) => {
                     self.destination.cancel_upload(session).await;
-                    Err(error.into())
+                    Err(error)
                 }
                 (_, Ok(Started::Mounted)) => Ok(Arrived::Mounted),
                 // What no other try mends says more.
-                (Err(error), Err(_)) if error.class() == Class::Never => Err(error.into()),
-                (_, Err(error)) => Err(error.into()),
+                (Err(error), Err(_)) if error.class() == Class::Never => Err(error),
+                (_, Err(error)) => Err(error),
             };
         }
-        match self.destination.start_upload(&self.blob.digest, self.mount_from).await? {
+        match self.destination.start_upload(&leave, &self.blob.digest, self.mount_from).await? {
             Started::Mounted => Ok(Arrived::Mounted),
-            Started::Session(session) => match self.source.open_blob(self.blob, 0).await {
-                Ok(opened) => self.send(session, opened).await,
+            Started::Session(session) => match self.source.open_blob(&leave, self.blob, 0).await {
+                Ok(opened) => self.send(&leave, session, opened).await,
                 Err(error) => {
                     self.destination.cancel_upload(session).await;
-                    Err(error.into())
+                    Err(error)
                 }
             },
         }
     }
 
-    async fn send(&self, session: Session, opened: OpenedBlob) -> Result<Arrived, Failed> {
+    /// Waits for leave to begin.
+    async fn admitted(&self) -> Result<Admitted, Error> {
+        let (source, destination) = (self.source.client(), self.destination.client());
+        let limits = CopyLimits {
+            reads: source.quotas.of(Action::GetBlob),
+            starts: destination.quotas.of(Action::StartUpload),
+            uploads: destination.quotas.of(Action::Upload),
+            source: &source.streams,
+            destination: &destination.streams,
+            budget: self.budget,
+        };
+        let deadline = &self.destination.run().deadline;
+        let admitted = limits.admit(self.destination.copy_bytes(self.blob), deadline).await;
+        admitted.map_err(|refused| {
+            let (repository, reason) = match refused {
+                Refused::Source(reason) => (self.source, reason),
+                Refused::Destination(reason) => (self.destination, reason),
+                Refused::DeadlinePassed => (self.destination, NotAdmitted::DeadlinePassed),
+                Refused::Cap(reason) => {
+                    let host = &destination.host;
+                    let text = format!(
+                        "copying blob {} within {host}: {reason}; raise registries.\"{host}\".streams",
+                        self.blob.digest
+                    );
+                    return Error::new(ErrorType::InvalidConfig, text);
+                }
+            };
+            repository.not_admitted(&self.blob.digest, reason)
+        })
+    }
+
+    async fn send(&self, leave: &Admitted, session: Session, opened: OpenedBlob) -> Result<Arrived, Error> {
         let policy = RetryPolicy { max_attempts: self.limits.max_attempts };
-        let source = ResumingBody::new(self.source, self.blob, policy, opened);
-        let (body, watch) = VerifiedBody::new(source.boxed(), self.blob, self.tally.read_counter());
+        let window = self.destination.copy_window(self.blob, leave.lease());
+        let source = ResumingBody::new(self.source, leave, self.blob, policy, opened);
+        let (body, watch) =
+            VerifiedBody::new(source.boxed(), self.blob, self.tally.read_counter(), leave.clone(), window.pipe);
         let body = StreamBody { body: body.boxed(), progress: watch.progress.clone() };
         let mut stopped = self.stopped.clone();
         let sent = tokio::select! {
-            sent = self.destination.upload(&session, self.blob, body) => sent.map_err(|error| self.cause(error, &watch)),
-            _ = stopped.wait_for(|stop| *stop) => Err(Failed::Request(self.given_up())),
+            sent = self.destination.upload(&session, self.blob, body, window) =>
+                sent.map_err(|error| self.cause(error, &watch)),
+            _ = stopped.wait_for(|stop| *stop) => Err(self.given_up()),
         };
-        let failed = match sent {
+        let error = match sent {
             Ok(()) if watch.verified() => return Ok(Arrived::Sent),
-            Ok(()) => Failed::Upload(Error::new(
-                ErrorType::Unavailable,
-                format!("{} took blob {} before all of it was sent", self.destination, self.blob.digest),
-            )),
-            Err(failed) => failed,
+            Ok(()) => {
+                let text = format!("{} took blob {} before all of it was sent", self.destination, self.blob.digest);
+                Error::new(ErrorType::Unavailable, text).retry_above()
+            }
+            Err(error) => error,
         };
         watch.abandon();
         self.destination.cancel_upload(session).await;
-        Err(failed)
+        Err(error)
     }
 
     /// A blob without bytes: there is nothing to read, and only one digest that it can have.
-    async fn send_nothing(&self) -> Result<Arrived, Failed> {
+    async fn send_nothing(&self, leave: &Admitted) -> Result<Arrived, Error> {
         if !self.blob.digest.matches(b"") {
             let reason = "it has 0 bytes by its manifest, and no digest of nothing";
-            return Err(Failed::Request(Error::new(
+            return Err(Error::new(
                 ErrorType::DigestMismatch,
                 format!("blob {} at {}: {reason}", self.blob.digest, self.source),
-            )));
+            ));
         }
-        match self.destination.start_upload(&self.blob.digest, self.mount_from).await? {
+        match self.destination.start_upload(leave, &self.blob.digest, self.mount_from).await? {
             Started::Mounted => Ok(Arrived::Mounted),
             Started::Session(session) => match self.destination.close_upload(&session, &self.blob.digest).await {
                 Ok(()) => Ok(Arrived::Sent),
                 Err(error) => {
                     self.destination.cancel_upload(session).await;
-                    Err(Failed::Upload(error))
+                    Err(error)
                 }
             },
         }
@@ -184,25 +204,19 @@ impl BlobTask<'_> {
     }
 
     /// What really broke: a body that fails looks like a broken request from the other end.
-    fn cause(&self, error: Error, watch: &Watch) -> Failed {
+    fn cause(&self, error: Error, watch: &Watch) -> Error {
         let at_source = |error_type, reason: &str| {
             Error::new(error_type, format!("reading blob {} at {}: {reason}", self.blob.digest, self.source))
         };
         match watch.broken() {
-            Some(Broken::Mismatch(reason)) => Failed::Request(at_source(ErrorType::DigestMismatch, &reason)),
+            Some(Broken::Mismatch(reason)) => at_source(ErrorType::DigestMismatch, &reason),
             // Reading on was tried as often as it may be.
-            Some(Broken::Source(error)) => Failed::Request(error),
+            Some(Broken::Source(error)) => error,
             None if error.error_type == ErrorType::Timeout && watch.starved() => {
                 let waited = self.limits.request_timeout.as_millis();
-                Failed::Upload(at_source(ErrorType::Timeout, &format!("nothing came for {waited} ms")))
+                at_source(ErrorType::Timeout, &format!("nothing came for {waited} ms")).retry_above()
             }
-            None => Failed::Upload(error),
+            None => error,
         }
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Request(error)
     }
 }

@@ -16,6 +16,7 @@ use http_body_util::combinators::BoxBody;
 
 use crate::{
     error::{Error, ErrorType, chain},
+    limits::Admitted,
     oci::{Blob, Digest, Hasher},
     transport::Progress,
 };
@@ -77,10 +78,20 @@ pub(super) struct VerifiedBody {
     watch: Arc<Watch>,
     /// Counts what was read, over all tries.
     read: Arc<AtomicU64>,
+    /// The copy's leave: it lasts as long as an HTTP client has this body, or any of its bytes.
+    leave: Admitted,
+    /// How many bytes may be on their way before no more are taken.
+    pipe: u64,
 }
 
 impl VerifiedBody {
-    pub(super) fn new(source: BoxBody<Bytes, Failure>, blob: &Blob, read: Arc<AtomicU64>) -> (Self, Arc<Watch>) {
+    pub(super) fn new(
+        source: BoxBody<Bytes, Failure>,
+        blob: &Blob,
+        read: Arc<AtomicU64>,
+        leave: Admitted,
+        pipe: u64,
+    ) -> (Self, Arc<Watch>) {
         let watch = Arc::new(Watch::default());
         let body = Self {
             source,
@@ -92,6 +103,8 @@ impl VerifiedBody {
             held: None,
             watch: Arc::clone(&watch),
             read,
+            leave,
+            pipe,
         };
         (body, watch)
     }
@@ -146,6 +159,12 @@ impl Body for VerifiedBody {
             return this.fail(Broken::Source(Error::new(ErrorType::Unavailable, "given up")));
         }
         loop {
+            // The frame that is held back is beside the limit, or one as large as the limit would wait for itself.
+            let held = this.held.as_ref().map_or(0, |held| held.len() as u64);
+            if this.leave.lease().poll_room(this.pipe + held, context).is_pending() {
+                this.watch.starved.store(false, Ordering::Relaxed);
+                return Poll::Pending;
+            }
             let polled = Pin::new(&mut this.source).poll_frame(context);
             this.watch.starved.store(polled.is_pending(), Ordering::Relaxed);
             let bytes = match ready!(polled) {
@@ -169,7 +188,7 @@ impl Body for VerifiedBody {
             if let Some(hasher) = &mut this.hasher {
                 hasher.update(&bytes);
             }
-            if let Some(before) = this.held.replace(bytes) {
+            if let Some(before) = this.held.replace(this.leave.lease().hold(bytes)) {
                 return this.give(before);
             }
         }

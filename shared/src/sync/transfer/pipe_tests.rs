@@ -1,6 +1,12 @@
+use std::time::Duration;
+
 use http_body_util::{BodyExt, StreamBody};
 
 use super::*;
+use crate::{
+    deadline::Deadline,
+    limits::{ByteBudget, CopyLimits, Quota, StreamCap},
+};
 
 fn source(frames: Vec<Result<&'static [u8], &'static str>>) -> BoxBody<Bytes, Failure> {
     let frames = frames.into_iter().map(|frame| match frame {
@@ -27,8 +33,23 @@ async fn drain(body: VerifiedBody, watch: &Watch) -> (Vec<u8>, Option<Broken>) {
     (passed, None)
 }
 
+/// Leave for a copy that may hold a mebibyte.
+async fn leave() -> Admitted {
+    let (quota, budget) = (Quota::new(None, 8), ByteBudget::new(64 * 1024 * 1024));
+    let (source, destination) = (StreamCap::new(1), StreamCap::new(1));
+    let limits = CopyLimits {
+        reads: &quota,
+        starts: &quota,
+        uploads: &quota,
+        source: &source,
+        destination: &destination,
+        budget: &budget,
+    };
+    limits.admit(1024 * 1024, &Deadline::after(Duration::from_secs(60))).await.unwrap()
+}
+
 async fn pass(content: &[u8], frames: Vec<Result<&'static [u8], &'static str>>) -> (Vec<u8>, Option<Broken>) {
-    let (body, watch) = VerifiedBody::new(source(frames), &blob(content), Arc::default());
+    let (body, watch) = VerifiedBody::new(source(frames), &blob(content), Arc::default(), leave().await, 1024);
     drain(body, &watch).await
 }
 
@@ -69,6 +90,28 @@ async fn a_source_that_fails_is_told_from_wrong_bytes() {
 
 #[tokio::test]
 async fn the_length_that_is_announced_is_exact() {
-    let (body, _) = VerifiedBody::new(source(vec![Ok(b"abcdef")]), &blob(b"abcdef"), Arc::default());
+    let (body, _) = VerifiedBody::new(source(vec![Ok(b"abcdef")]), &blob(b"abcdef"), Arc::default(), leave().await, 9);
     assert_eq!(body.size_hint().exact(), Some(6));
+}
+
+#[tokio::test]
+async fn no_more_is_taken_than_the_pipe_holds_until_the_receiver_has_let_go() {
+    let frames: Vec<_> = (0..6).map(|_| Ok(&b"0123456789"[..])).collect();
+    let content = b"0123456789".repeat(6);
+    let leave = leave().await;
+    let (body, _) = VerifiedBody::new(source(frames), &blob(&content), Arc::default(), leave.clone(), 25);
+    let mut body = Box::pin(body);
+    let mut taken = Vec::new();
+    // Three frames: the third leaves while less than the limit is on its way.
+    for _ in 0..3 {
+        taken.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    assert!(futures::FutureExt::now_or_never(body.frame()).is_none(), "a full pipe gives no more");
+    assert_eq!(leave.lease().in_flight(), 40, "what is on its way, and the frame that is held back");
+    taken.clear();
+    let mut rest = 0;
+    while let Some(frame) = body.frame().await {
+        rest += frame.unwrap().into_data().unwrap().len();
+    }
+    assert_eq!(rest, 30);
 }

@@ -14,6 +14,7 @@ use http_body_util::combinators::BoxBody;
 
 use crate::{
     error::{Error, ErrorType, chain},
+    limits::Admitted,
     oci::Blob,
     registry::{OpenedBlob, Repository},
     retry::RetryPolicy,
@@ -24,6 +25,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// The bytes of a blob, over as many reads as it takes.
 pub(super) struct ResumingBody {
     source: Repository,
+    leave: Admitted,
     blob: Blob,
     policy: RetryPolicy,
     /// Reads that broke.
@@ -44,9 +46,16 @@ enum State {
 
 impl ResumingBody {
     /// A body that begins with `opened`.
-    pub(super) fn new(source: &Repository, blob: &Blob, policy: RetryPolicy, opened: OpenedBlob) -> Self {
+    pub(super) fn new(
+        source: &Repository,
+        leave: &Admitted,
+        blob: &Blob,
+        policy: RetryPolicy,
+        opened: OpenedBlob,
+    ) -> Self {
         let state = State::Reading { body: opened.response.into_body(), pass_over: 0 };
-        Self { source: source.clone(), blob: blob.clone(), policy, broken: 0, given: 0, state }
+        let (source, leave, blob) = (source.clone(), leave.clone(), blob.clone());
+        Self { source, leave, blob, policy, broken: 0, given: 0, state }
     }
 
     /// Opens the blob again behind what was given, after a wait; the failure itself where there is no further try.
@@ -56,7 +65,8 @@ impl ResumingBody {
             let text = format!("reading blob {} at {}: {}", self.blob.digest, self.source, chain(failure.as_ref()));
             return Err(Error::new(ErrorType::Unavailable, text).into());
         };
-        let (source, blob, offset) = (self.source.clone(), self.blob.clone(), self.given);
+        let (source, leave, blob) = (self.source.clone(), self.leave.clone(), self.blob.clone());
+        let offset = self.given;
         tracing::debug!(blob = %blob.digest, offset, reason = %failure, "reading on after a cut");
         let opening = async move {
             let passed = source.run().deadline.sleep(wait).await;
@@ -64,7 +74,7 @@ impl ResumingBody {
                 Error::new(ErrorType::DeadlineExceeded, format!("reading blob {} at {source}: {passed}", blob.digest))
             })?;
             source.run().meter.retry();
-            source.open_blob(&blob, offset).await
+            source.open_blob(&leave, &blob, offset).await
         };
         Ok(State::Opening(Mutex::new(Box::pin(opening))))
     }

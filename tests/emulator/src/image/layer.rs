@@ -27,6 +27,7 @@ pub struct Layer {
 enum Content {
     Bytes(Bytes),
     Generated(u64),
+    Unhashed(u64),
     Foreign(String),
 }
 
@@ -62,6 +63,21 @@ pub fn generated_layer(seed: u64, size: u64) -> Layer {
     let digest = generated_digest(seed, size);
     Layer {
         content: Content::Generated(seed),
+        diff_id: digest.clone(),
+        digest,
+        size,
+        media_type: None,
+        annotations: BTreeMap::new(),
+    }
+}
+
+/// A layer like [`generated_layer`], under a digest that is not its bytes': for copies that are not meant to reach the
+/// end. To hash a gigabyte for each layer would take longer than the test.
+#[must_use]
+pub fn unhashed_layer(seed: u64, size: u64) -> Layer {
+    let digest = digest::sha256(format!("{size} bytes of {seed} that nobody hashed").as_bytes());
+    Layer {
+        content: Content::Unhashed(seed),
         diff_id: digest.clone(),
         digest,
         size,
@@ -135,7 +151,7 @@ impl Layer {
     pub fn bytes(&self) -> Option<Bytes> {
         match &self.content {
             Content::Bytes(bytes) => Some(bytes.clone()),
-            Content::Generated(_) | Content::Foreign(_) => None,
+            Content::Generated(_) | Content::Unhashed(_) | Content::Foreign(_) => None,
         }
     }
 
@@ -149,7 +165,7 @@ impl Layer {
             Content::Foreign(url) => {
                 ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", vec![url.clone()])
             }
-            Content::Bytes(_) | Content::Generated(_) => (media_type, Vec::new()),
+            Content::Bytes(_) | Content::Generated(_) | Content::Unhashed(_) => (media_type, Vec::new()),
         };
         Descriptor {
             media_type: self.media_type.clone().unwrap_or_else(|| own.to_owned()),
@@ -167,6 +183,7 @@ impl Layer {
         match &self.content {
             Content::Bytes(bytes) => drop(store.put_blob(repository, bytes.clone())),
             Content::Generated(seed) => drop(store.put_generated_blob(repository, *seed, self.size)),
+            Content::Unhashed(seed) => store.put_unhashed_blob(repository, &self.digest, *seed, self.size),
             Content::Foreign(_) => {}
         }
     }

@@ -1,46 +1,33 @@
 //! What the scenarios share: the time limit, invocations and their answers, waiting for what can be seen.
 
-use std::{future::Future, thread, time::Duration};
+use std::{future::Future, time::Duration};
 
 use emulator::{Index, Kind, Registry, Store};
-use scenarios::{EventSource, Function, Outcome, World, event_source::Delivery, watchdog::watch, world::push_event};
+pub(crate) use scenarios::flows::{digits, eventually, image_message, logged_results};
+use scenarios::{EventSource, Function, Outcome, World, event_source::Delivery, flows};
 use serde_json::{Value, json};
 
 /// For one scenario, and for each invocation in it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs a scenario under the watchdog, by the name of its thread: the test harness names it after the test.
-pub(crate) async fn watched<T>(body: impl Future<Output = T>) -> T {
-    let name = thread::current().name().unwrap_or("a scenario").to_owned();
-    watch(&name, LIMIT, |_| body).await
+/// Runs a scenario under the watchdog.
+pub(crate) fn watched<T>(body: impl Future<Output = T>) -> impl Future<Output = T> {
+    flows::watched(LIMIT, Box::pin(body))
 }
 
 /// Hands an event to `on-push`, which must succeed, and answers its results.
 pub(crate) async fn results(function: &mut Function, event: Value) -> Vec<Value> {
-    match function.invoke(event, LIMIT).await {
-        Outcome::Ok(answer) => answer["results"].as_array().expect("results are a list").clone(),
-        other => panic!("the invocation failed: {other:?}"),
-    }
+    flows::results(function, event, LIMIT).await
 }
 
 /// Tells `on-push` of a push to the source; it must succeed with one result.
 pub(crate) async fn pushed(function: &mut Function, repository: &str, tag: &str, digest: &str) -> Value {
-    let mut results = results(function, push_event(repository, tag, digest)).await;
-    assert_eq!(results.len(), 1, "{results:?}");
-    results.remove(0)
+    flows::pushed(function, repository, tag, digest, LIMIT).await
 }
 
 /// The error type and the message of an invocation that must fail.
 pub(crate) async fn failed(function: &mut Function, event: Value) -> (String, String) {
-    match function.invoke(event, LIMIT).await {
-        Outcome::Err { error_type, message } | Outcome::InitError { error_type, message } => (error_type, message),
-        other => panic!("the invocation should have failed: {other:?}"),
-    }
-}
-
-/// A message body that names both ends.
-pub(crate) fn image_message(source: impl Into<String>, destination: impl Into<String>) -> String {
-    json!({ "source": source.into(), "destination": destination.into() }).to_string()
+    flows::failed(function, event, LIMIT).await
 }
 
 /// Has `fanout` do a message, all the way through SQS; one that can be received is expected.
@@ -58,28 +45,6 @@ pub(crate) async fn replicated(world: &World, function: &mut Function, source: &
     assert_eq!(delivery.outcome, Outcome::Ok(json!({ "batchItemFailures": [] })));
     eventually("the result is logged", || logged_results(function).len() > before).await;
     logged_results(function).pop().expect("it was just seen")
-}
-
-/// The results that a function logged so far.
-pub(crate) fn logged_results(function: &Function) -> Vec<Value> {
-    let records = function.records().into_iter();
-    records.filter_map(|mut record| record.get_mut("result").map(Value::take)).collect()
-}
-
-/// The digits of a digest: an object store's paths have no colon.
-pub(crate) fn digits(digest: &str) -> &str {
-    digest.split_once(':').expect("a digest names its algorithm").1
-}
-
-/// Waits for what another process, or a server's task, makes true.
-pub(crate) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
-    for _ in 0..5_000 {
-        if is() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(4)).await;
-    }
-    panic!("it never came about that {what}");
 }
 
 /// Asserts that a registry got nothing that writes: no upload, no mount, no manifest.

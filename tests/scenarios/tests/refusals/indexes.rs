@@ -88,8 +88,8 @@ async fn an_index_of_too_many_or_too_large_manifests_is_refused_before_they_are_
         let mut function = world.function("on-push", &[]).await;
         for (tag, children, part) in [
             ("many", &many, "over 1000 manifests"),
-            ("large", &large, "over 33554432 bytes together"),
-            ("endless", &endless, "over 33554432 bytes together"),
+            ("large", &large, "over 33816576 bytes together"),
+            ("endless", &endless, "over 33816576 bytes together"),
         ] {
             world.source.journal().clear();
             let digest = world.source.store().put_manifest(REPOSITORY, tag, OCI_INDEX, listing(children));

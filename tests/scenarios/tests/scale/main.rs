@@ -1,0 +1,20 @@
+//! Much at once, and for long: the real functions against registries that are slow, late, throttled or down for a
+//! while. What is measured is said with `--nocapture`.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests, which state what they measured"
+)]
+
+mod caps;
+mod fanout;
+mod held_back;
+mod memory;
+mod retry_after;
+mod retry_counts;
+mod stalls;
+mod storms;
+mod support;
+mod validation_lag;

@@ -1,0 +1,58 @@
+//! A registry that is down for 20 seconds is waited for, within the invocation's time, and every try is counted.
+
+use std::time::Duration;
+
+use emulator::{Action, Entry, Fault, Kind};
+use scenarios::{World, flows::eventually};
+
+use crate::support::{asked, image_of, prepare, ready, side_by_side, synced, watched};
+
+const STORM: Duration = Duration::from_secs(20);
+
+/// When a storm begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    AtOnce,
+    WithTheUploads,
+}
+
+/// Syncs an image while one end answers everything with 503 for a while.
+async fn weathers(at_source: bool, begins: Begins) {
+    let (world, image) = (World::ecr(|destination| destination).await, image_of(12, 60_000));
+    prepare(&world, &image);
+    let registry = if at_source { &world.source } else { &world.destination };
+    let mut function = ready(&world).await;
+    let storm = async {
+        if begins == Begins::WithTheUploads {
+            // Those that are under way when it begins are let through.
+            let slow = Fault::on(Kind::UploadPut).forever().then(Action::SlowRead(120_000));
+            world.destination.faults().add(slow);
+            eventually("an upload is under way", || world.destination.journal().count(Kind::UploadPut) > 0).await;
+        }
+        registry.faults().add(Fault::any().forever().then(Action::error(503, "UNAVAILABLE", "down for a while")));
+        tokio::time::sleep(STORM).await;
+        registry.faults().clear();
+    };
+    let ((), result) = tokio::join!(storm, synced(&world, &mut function, &image.digest));
+    let refused = asked(registry, |entry| entry.status == 503);
+    // To cancel an upload is a courtesy, which need not be insisted on; all else was sent again, or nothing were synced.
+    let cancels = asked(registry, |entry| entry.kind == Kind::UploadCancel);
+    let insisted = |entry: &Entry| cancels.iter().any(|later| later.number > entry.number && later.path == entry.path);
+    let tried_again = refused.iter().filter(|entry| entry.kind != Kind::UploadCancel || insisted(entry)).count();
+    eprintln!(
+        "a storm at the {} that begins {begins:?}: {} answers of 503, {} retries, {} ms",
+        if at_source { "source" } else { "destination" },
+        refused.len(),
+        result["retries"],
+        result["duration_ms"],
+    );
+    assert!(!refused.is_empty(), "the storm was met");
+    assert_eq!(result["retries"], tried_again, "source {at_source}, {begins:?}: {result}");
+    assert_eq!(result["throttled"], 0, "{result}");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_for_20_seconds_is_waited_for() {
+    let cases = [(true, Begins::AtOnce), (false, Begins::AtOnce), (false, Begins::WithTheUploads)];
+    watched(side_by_side(cases, |(at_source, begins)| weathers(at_source, begins))).await;
+}
