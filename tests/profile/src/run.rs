@@ -123,6 +123,7 @@ fn requests(shape: &Shape, description: &Description) -> Result<Vec<SyncRequest>
             expected: None,
             options: SyncOptions::default(),
             pushed_at: None,
+            repeated: false,
         })
     };
     shape.repositories().map(request).collect()
