@@ -35,6 +35,7 @@ how; what is left out is as in the functions
 between what
   --destination NAME     plain, ghcr, acr, gar, docker-hub, quay, harbor, ecr-public or ecr (plain); ecr is the
                          registry alone, without its API and so without the commit gate
+  --redirects            the source redirects blob reads to a second server, as most do
   --http1                registries speak HTTP/1.1 instead of HTTP/2
   --max-streams N        streams that a registry allows on one connection (100)
   --latency MS           registries wait this long before they do what a request asks
@@ -70,6 +71,8 @@ pub(crate) struct Options {
     pub(crate) threads: usize,
     /// What the destination is like.
     pub(crate) destination: Personality,
+    /// The source redirects blob reads.
+    pub(crate) redirects: bool,
     /// No HTTP/2.
     pub(crate) http1: bool,
     /// Streams that a registry allows on one connection.
@@ -125,6 +128,7 @@ impl Options {
             buffer_bytes: None,
             threads: 1,
             destination: Personality::Plain,
+            redirects: false,
             http1: false,
             max_streams: 100,
             latency_ms: 0,
@@ -144,6 +148,7 @@ impl Options {
                 Value(word) if word == REGISTRIES => self.role = Role::Registries,
                 Long("help") => self.role = Role::Help,
                 Long("json") => self.json = true,
+                Long("redirects") => self.redirects = true,
                 Long("http1") => self.http1 = true,
                 Long("images") => self.small.images = words.value()?.parse()?,
                 Long("layers") => self.small.layers = at_least_one(words)?,

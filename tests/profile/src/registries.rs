@@ -64,7 +64,9 @@ struct Pair {
 impl Pair {
     async fn start(options: &Options) -> Result<(Self, Description), Error> {
         let authority = Authority::new();
-        let source = start(Registry::builder(Personality::Plain), &authority, options).await;
+        let source = Registry::builder(Personality::Plain);
+        let source = if options.redirects { source.redirect_blobs() } else { source };
+        let source = start(source, &authority, options).await;
         // Bytes that are hashed and forgotten take no memory and little CPU. Whether repositories are made by a push, and
         // whether somebody has to log in, is not what is measured.
         let destination = Registry::builder(options.destination).discard_blobs().creates_repositories(true).open();

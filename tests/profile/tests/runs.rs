@@ -31,6 +31,8 @@ fn settings_reach_what_they_set() {
     assert_eq!(peak("--blob-concurrency 1", "source_peak_streams"), 1.0);
     assert_eq!(peak("--streams 2", "source_peak_streams"), 2.0);
     assert_eq!(peak("--http1 --blob-concurrency 1", "source_peak_streams_per_connection"), 1.0);
+    // A blob read counts at the registry and where it was redirected to: a manifest twice, and five blobs.
+    assert_eq!(peak("--redirects", "source_requests"), 12.0);
     // Copies that begin together each connect before one finds out that it could have shared.
     let connections = peak("--connections 2 --threads 2 --window 65535", "source_connections");
     assert!(connections.as_f64().unwrap() >= 2.0, "{connections}");
