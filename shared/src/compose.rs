@@ -136,7 +136,8 @@ impl Registries {
             ADAPTIVE_WINDOW_BYTES.. => ReceiveWindow::Adaptive,
             bytes => ReceiveWindow::Fixed(u32::try_from(bytes).unwrap_or(u32::MAX >> 1)),
         });
-        let clients = Arc::new(Clients::new(window, tuning.connections.unwrap_or(CONNECTIONS)));
+        let clients =
+            Arc::new(Clients::new(window, tuning.connections.unwrap_or(CONNECTIONS), config.limits.request_timeout));
         Self { config, aws, clients, configured, tuning, made: Mutex::default() }
     }
 

@@ -34,13 +34,13 @@ impl RetryPolicy {
         if attempt >= self.max_attempts {
             return None;
         }
+        let bound = BASE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MAX_BACKOFF);
+        let own = bound.mul_f64(random.clamp(0.0, 1.0));
         match retry_after {
             Some(asked) if asked > MAX_RETRY_AFTER => None,
-            Some(asked) => Some(asked),
-            None => {
-                let bound = BASE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MAX_BACKOFF);
-                Some(bound.mul_f64(random.clamp(0.0, 1.0)))
-            }
+            // A registry that asks for no wait at all, or whose clock is behind, is not asked again at once.
+            Some(asked) => Some(asked.max(own)),
+            None => Some(own),
         }
     }
 }
@@ -74,6 +74,9 @@ pub struct Allowance {
     pub more_in: Duration,
 }
 
+/// The longest time that an allowance is counted over. Chosen: no registry is known to count over more than a day.
+const LONGEST_ALLOWANCE: Duration = Duration::from_secs(24 * 3600);
+
 /// The allowance that an answer tells of, as Docker Hub (`ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 20;w=21600`)
 /// and the IETF's draft (`RateLimit-Reset`, in seconds) write it.
 ///
@@ -87,12 +90,11 @@ pub fn allowance(headers: &HeaderMap) -> Option<Allowance> {
     let left = text("ratelimit-remaining")?;
     let remaining = number(left)?;
     let limit = text("ratelimit-limit").and_then(number).filter(|limit| *limit > 0);
-    let more_in = match (window(left), limit, text("ratelimit-reset").and_then(number)) {
-        (_, _, Some(seconds)) => seconds,
-        (Some(window), Some(limit), None) => window / limit,
-        _ => 60,
-    };
-    Some(Allowance { remaining, more_in: Duration::from_secs(more_in) })
+    // A number that is no time from now (some write the moment itself) is not believed.
+    let believed = |seconds: u64| (seconds <= LONGEST_ALLOWANCE.as_secs()).then_some(Duration::from_secs(seconds));
+    let of_window = || Some(believed(window(left)?)?.div_f64(limit.unwrap_or(1) as f64));
+    let more_in = text("ratelimit-reset").and_then(number).and_then(believed).or_else(of_window);
+    Some(Allowance { remaining, more_in: more_in.unwrap_or(Duration::from_secs(60)) })
 }
 
 /// The wait that a `Retry-After` header asks for, in seconds or as an HTTP date.
@@ -130,6 +132,7 @@ mod tests {
     fn what_the_registry_asks_for_is_obeyed_up_to_a_cap() {
         let policy = RetryPolicy { max_attempts: 3 };
         assert_eq!(policy.backoff(1, Some(Duration::from_secs(3)), 0.1), Some(Duration::from_secs(3)));
+        assert_eq!(policy.backoff(1, Some(Duration::ZERO), 0.5), Some(Duration::from_millis(100)), "nor at once");
         assert_eq!(policy.backoff(1, Some(Duration::from_secs(91)), 0.1), None);
         assert_eq!(policy.backoff(3, Some(Duration::from_secs(3)), 0.1), None);
     }
@@ -146,16 +149,21 @@ mod tests {
 
     #[test]
     fn what_is_left_of_an_allowance_is_read_as_docker_hub_and_the_draft_write_it() {
-        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            pairs
-                .iter()
-                .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap()))
-                .collect()
-        };
-        let of = |pairs| allowance(&headers(pairs)).map(|found| (found.remaining, found.more_in.as_secs()));
+        fn of(pairs: &[(&str, &str)]) -> Option<(u64, u64)> {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
+            }
+            allowance(&headers).map(|found| (found.remaining, found.more_in.as_secs()))
+        }
         assert_eq!(of(&[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "20;w=21600")]), Some((20, 216)));
         assert_eq!(of(&[("ratelimit-remaining", "0"), ("ratelimit-reset", "30")]), Some((0, 30)));
         assert_eq!(of(&[("ratelimit-remaining", "0")]), Some((0, 60)));
+        for odd in ["18446744073709551615", "1795339815", "-1"] {
+            assert_eq!(of(&[("ratelimit-remaining", "1"), ("ratelimit-reset", odd)]), Some((1, 60)), "{odd}");
+        }
+        assert_eq!(of(&[("ratelimit-remaining", "1;w=18446744073709551615")]), Some((1, 60)));
+        assert_eq!(of(&[("ratelimit-limit", "0;w=60"), ("ratelimit-remaining", "0;w=60")]), Some((0, 60)));
         assert_eq!(of(&[("ratelimit-remaining", "many")]), None);
         assert_eq!(of(&[]), None);
     }

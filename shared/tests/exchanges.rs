@@ -52,7 +52,8 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
     let client = RegistryClient {
         host: "registry.example.test".to_owned(),
         provider,
-        transport: Transport::new(Arc::new(Clients::new(ReceiveWindow::Adaptive, 1)), settings).unwrap(),
+        transport: Transport::new(Arc::new(Clients::new(ReceiveWindow::Adaptive, 1, Duration::from_secs(5))), settings)
+            .unwrap(),
         auth,
         streams: StreamCap::new(4),
         policy: RetryPolicy { max_attempts: 3 },

@@ -21,6 +21,9 @@ const FIRST_POLL: Duration = Duration::from_millis(200);
 /// Between later questions.
 const LAST_POLL: Duration = Duration::from_secs(5);
 
+/// What the answer to the last question may take when the wait is over.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
+
 /// How often a manifest is put again at a registry that can't be asked for its blobs' state. Chosen: a second and a half
 /// in all, before the blobs are looked for one by one.
 const BLIND_PUTS: u32 = 3;
@@ -79,7 +82,7 @@ impl CommitGate {
     pub async fn open(&self, pending: &[Digest], deadline: &Deadline) -> Result<(), Error> {
         let Some(availability) = &self.availability else { return Ok(()) };
         let begun = Instant::now();
-        let mut pause = FIRST_POLL;
+        let (mut pause, mut asked) = (FIRST_POLL, false);
         loop {
             let missing: Vec<Digest> = {
                 let good = self.good();
@@ -88,10 +91,18 @@ impl CommitGate {
             if missing.is_empty() {
                 return Ok(());
             }
+            // The first question is asked in any case; a later one may not outlast the wait by much.
+            let patience = match asked {
+                false => Duration::MAX,
+                true => self.wait.saturating_sub(begun.elapsed()) + LAST_ANSWER,
+            };
+            asked = true;
+            let question = tokio::time::timeout(patience, availability.available(&missing));
             let available = deadline
-                .bound(availability.available(&missing))
+                .bound(question)
                 .await
-                .map_err(|_| Error::new(ErrorType::DeadlineExceeded, self.waiting_text(&missing, begun.elapsed())))??;
+                .map_err(|_| Error::new(ErrorType::DeadlineExceeded, self.waiting_text(&missing, begun.elapsed())))?
+                .map_err(|_| Error::new(ErrorType::BlobUnavailable, self.waiting_text(&missing, begun.elapsed())))??;
             self.good().extend(available.iter().cloned());
             if missing.iter().all(|digest| available.contains(digest)) {
                 return Ok(());

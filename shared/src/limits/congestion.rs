@@ -1,8 +1,8 @@
 //! How many requests of one kind a registry takes at once, learnt from its answers.
 //!
 //! Additive increase, multiplicative decrease: a window begins as wide as the stream cap, so that a healthy registry
-//! slows nobody down; an answer that asks to slow down halves it, once for all requests that were under way then (an
-//! epoch); each success widens it again by a part of one, so that a window's worth of them makes one more.
+//! slows nobody down; an answer that asks to slow down makes it half of what was under way, once for all requests that
+//! were under way then (an epoch); each success widens it again by a part of one, so that a window's worth of them makes one more.
 //!
 //! Between epochs without a success the window stays shut for a while, longer each time: a registry that is down for
 //! seconds is asked by nobody meanwhile, and tries are not used up. What a registry asks for (`Retry-After`) holds for
@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// The longest that anybody waits for a window to open; who would wait longer is told so at once. Docker Hub's abuse
 /// limiter asks for 60 s.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(90);
+
+/// Over which time those who waited for a window are let go again.
+const SPREAD: Duration = Duration::from_millis(250);
 
 /// The longest that a registry's word shuts a window: one that names a month is not believed.
 const LONGEST_SHUT: Duration = Duration::from_secs(6 * 3600);
@@ -102,7 +105,10 @@ impl CongestionWindow {
             match self.shut_for() {
                 Duration::ZERO => return Ok(()),
                 shut if shut > LONGEST_WAIT => return Err(NotAdmitted::Shut(shut)),
-                shut => deadline.sleep(shut).await.map_err(|_| NotAdmitted::Shut(shut))?,
+                shut => {
+                    let wait = shut + SPREAD.mul_f64(fastrand::f64());
+                    deadline.sleep(wait).await.map_err(|_| NotAdmitted::Shut(shut))?;
+                }
             }
         }
     }
@@ -139,8 +145,11 @@ impl CongestionWindow {
         // All that was under way together is one epoch, however many of it are refused.
         let begins = state.shrunk_at.is_none_or(|at| sent > at);
         if begins {
+            // Half of what was under way: a window that nobody fills would be halved in vain.
             let before = state.size;
-            state.size = (before / 2.0).max(1.0);
+            let out = (whole(before) + state.owed).saturating_sub(self.free.available_permits());
+            let used = if out == 0 { before } else { before.min(out as f64) };
+            state.size = (used / 2.0).max(1.0);
             state.shrunk_at = Some(now);
             let less = whole(before) - whole(state.size);
             state.owed += less - self.free.forget_permits(less);

@@ -50,16 +50,16 @@ async fn slots_follow_the_window_down_and_up() {
     }
     later(1).await;
     window.congested(Instant::now(), None);
-    assert_eq!((window.size(), window.free.available_permits()), (4, 0));
-    slots.truncate(4);
-    assert_eq!(window.free.available_permits(), 0, "six were out, four may be");
+    assert_eq!((window.size(), window.free.available_permits()), (3, 0), "half of the six that are out");
     slots.truncate(3);
+    assert_eq!(window.free.available_permits(), 0, "six were out, three may be");
+    slots.truncate(2);
     assert_eq!(window.free.available_permits(), 1);
     later(1).await;
     for _ in 0..20 {
         window.succeeded(Instant::now());
     }
-    assert_eq!((window.size(), window.free.available_permits()), (7, 4));
+    assert_eq!((window.size(), window.free.available_permits()), (7, 5));
     drop(slots);
     assert_eq!(window.free.available_permits(), 7);
 }
@@ -70,7 +70,7 @@ async fn what_a_registry_asks_for_holds_for_all_who_were_not_sent_yet() {
     let sent = Instant::now();
     window.congested(sent, Some(Duration::from_secs(3)));
     let slot = window.admit(&deadline).await.unwrap();
-    assert_eq!(sent.elapsed(), Duration::from_secs(3));
+    assert!((3000..=3250).contains(&sent.elapsed().as_millis()), "{:?}", sent.elapsed());
     drop(slot);
     let short = Deadline::after(Duration::from_secs(1));
     window.congested(Instant::now(), Some(Duration::from_secs(2)));

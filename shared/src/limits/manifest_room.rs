@@ -107,6 +107,31 @@ impl Claim {
         Ok(())
     }
 
+    /// Makes it `bytes` at least, if that takes no waiting; `false`: it would. Who holds a stream may not wait here.
+    ///
+    /// # Errors
+    /// [`TooManyManifests`]: that never can be.
+    pub fn grow_now(&mut self, bytes: u64) -> Result<bool, TooManyManifests> {
+        let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else { return Ok(true) };
+        let (room, limit) = (&self.room, self.room.small + self.room.large);
+        if room.used.load(Ordering::Acquire).saturating_add(more) > limit {
+            return Err(TooManyManifests { limit });
+        }
+        if !room.take(more, room.small) {
+            let Ok(mut grown) = room.grown.try_lock() else { return Ok(false) };
+            if grown.is_none() {
+                let Ok(permit) = Arc::clone(&room.larges).try_acquire_owned() else { return Ok(false) };
+                *grown = Some(permit);
+            }
+            if !room.take(more, limit) {
+                return Err(TooManyManifests { limit });
+            }
+        }
+        self.bytes = bytes;
+        self.room.books.add(more);
+        Ok(true)
+    }
+
     /// Binds the claim to the manifest's bytes, and gives back what it has over them.
     #[must_use]
     pub fn hold(mut self, bytes: Bytes) -> Bytes {

@@ -21,8 +21,17 @@ pub struct Pulls(Arc<Mutex<State>>);
 struct State {
     /// Asked for, and not answered yet.
     under_way: u64,
-    /// How many may still be asked for, and until when that is believed.
-    left: Option<(u64, Instant)>,
+    left: Option<Left>,
+}
+
+#[derive(Debug)]
+struct Left {
+    /// How many may still be asked for.
+    pulls: u64,
+    /// When there is one more.
+    more_at: Instant,
+    /// And then another.
+    every: Duration,
 }
 
 /// Leave to ask for one pull; it counts as under way until it is dropped.
@@ -47,11 +56,14 @@ impl Pulls {
     fn take_now(&self) -> Result<Pull, Duration> {
         let mut state = self.state();
         let now = Instant::now();
-        state.left.take_if(|(_, until)| *until <= now);
-        match &mut state.left {
-            Some((0, until)) => return Err(*until - now),
-            Some((left, _)) => *left -= 1,
-            None => {}
+        if let Some(left) = &mut state.left {
+            if left.more_at <= now {
+                (left.pulls, left.more_at) = (left.pulls + 1, now + left.every);
+            }
+            match left.pulls {
+                0 => return Err(left.more_at - now),
+                _ => left.pulls -= 1,
+            }
         }
         state.under_way += 1;
         Ok(Pull(self.clone()))
@@ -63,7 +75,8 @@ impl Pulls {
         let mut state = self.state();
         // Those under way may not be in the registry's number yet.
         let others = state.under_way.saturating_sub(u64::from(counted));
-        state.left = Some((remaining.saturating_sub(others), Instant::now() + more_in));
+        let pulls = remaining.saturating_sub(others);
+        state.left = Some(Left { pulls, more_at: Instant::now() + more_in, every: more_in });
     }
 
     /// Held for arithmetic, which doesn't panic; a poisoned lock still holds a state.
@@ -102,6 +115,7 @@ mod tests {
         drop(second);
         tokio::time::sleep(MORE_IN).await;
         let _fourth = pulls.take(&deadline).await.unwrap();
+        assert!(pulls.take(&deadline).await.is_err(), "one came back, not all");
     }
 
     #[tokio::test(start_paused = true)]

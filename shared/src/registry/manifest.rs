@@ -9,7 +9,7 @@ use http::{
 use super::{Repository, request::Operation};
 use crate::{
     error::{Error, ErrorType},
-    limits::{CommitPermit, ManifestRoom, TooManyManifests},
+    limits::{Claim, CommitPermit, ManifestRoom, TooManyManifests},
     oci::{Digest, MANIFEST_ACCEPT, MAX_MANIFEST_BYTES, Manifest, ManifestError},
     provider::Action,
     transport::{Failure, Request, RequestBody, Response, TransportError},
@@ -89,14 +89,20 @@ impl Repository {
     ) -> Result<(Option<String>, Option<Digest>, Bytes), Error> {
         let too_large =
             |reason: String| Error::new(ErrorType::ManifestTooLarge, format!("{}: {reason}", self.doing(operation)));
-        let mut attempt = 0;
+        let (mut attempt, mut needed) = (0, 0);
         loop {
             attempt += 1;
+            // Claimed before there is a stream: who holds one waits for nothing else.
+            let claim = self.run.deadline.bound(room.claim(needed)).await;
+            let claim = match claim {
+                Ok(claim) => claim.map_err(|reason| too_large(format!("{reason}{MORE_MEMORY}")))?,
+                Err(_) => return Err(self.read_failure(operation, target, Failure::Deadline)),
+            };
             let request = self.manifest_request(Method::GET, target);
             let response = self.send(operation, request, &[StatusCode::OK]).await?;
             let content_type = response.header(CONTENT_TYPE.as_str()).map(str::to_owned);
             let named = response.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
-            let collected = self.run.deadline.bound(collect(response, room)).await;
+            let collected = self.run.deadline.bound(collect(response, claim)).await;
             let failure = match collected.unwrap_or(Err(Uncollected::Failed(Failure::Deadline))) {
                 Ok(bytes) => return Ok((content_type, named, bytes)),
                 Err(Uncollected::TooLarge) => {
@@ -104,7 +110,12 @@ impl Repository {
                     return Err(too_large(text));
                 }
                 Err(Uncollected::TooMany(reason)) => {
-                    return Err(too_large(format!("{reason}; give it more memory, or limits.buffer_bytes")));
+                    return Err(too_large(format!("{reason}{MORE_MEMORY}")));
+                }
+                // Another image has the room: wait for it, and ask again.
+                Err(Uncollected::NoRoom(bytes)) => {
+                    (attempt, needed) = (attempt - 1, bytes);
+                    continue;
                 }
                 Err(Uncollected::Failed(failure)) => failure,
             };
@@ -160,23 +171,25 @@ impl Repository {
 enum Uncollected {
     TooLarge,
     TooMany(TooManyManifests),
+    /// So many bytes can't be held at once; in a while they can.
+    NoRoom(u64),
     Failed(Failure),
 }
 
+const MORE_MEMORY: &str = "; give it more memory, or limits.buffer_bytes";
+
 /// Reads a body whole. What its headers promise is claimed before, and never allocated before it comes.
-async fn collect(mut response: Response, room: &ManifestRoom) -> Result<Bytes, Uncollected> {
-    let promised = response.content_length().unwrap_or(0);
-    if promised > MAX_MANIFEST_BYTES {
-        return Err(Uncollected::TooLarge);
-    }
-    let mut claim = room.claim(promised).await.map_err(Uncollected::TooMany)?;
+async fn collect(mut response: Response, mut claim: Claim) -> Result<Bytes, Uncollected> {
+    let mut grow = |bytes: u64| match claim.grow_now(bytes) {
+        _ if bytes > MAX_MANIFEST_BYTES => Err(Uncollected::TooLarge),
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Uncollected::NoRoom(bytes)),
+        Err(reason) => Err(Uncollected::TooMany(reason)),
+    };
+    grow(response.content_length().unwrap_or(0))?;
     let mut whole = BytesMut::new();
     while let Some(bytes) = response.next_bytes().await.map_err(Uncollected::Failed)? {
-        let size = whole.len() as u64 + bytes.len() as u64;
-        if size > MAX_MANIFEST_BYTES {
-            return Err(Uncollected::TooLarge);
-        }
-        claim.grow(size).await.map_err(Uncollected::TooMany)?;
+        grow(whole.len() as u64 + bytes.len() as u64)?;
         whole.extend_from_slice(&bytes);
     }
     Ok(claim.hold(whole.freeze()))

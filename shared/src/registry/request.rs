@@ -24,16 +24,23 @@ pub(super) struct Operation {
     pub(super) object: String,
     /// Whether somebody above tries it again.
     once: bool,
+    /// Whether it is held back where the registry asks for a pause.
+    held_back: bool,
 }
 
 impl Operation {
     pub(super) fn new(action: Action, object: impl ToString) -> Self {
-        Self { action, object: object.to_string(), once: false }
+        Self { action, object: object.to_string(), once: false, held_back: true }
     }
 
     /// The same, sent once: somebody above has to do more than send it again.
     pub(super) fn once(self) -> Self {
         Self { once: true, ..self }
+    }
+
+    /// The same, sent even while the registry asks for a pause: it takes work away from it.
+    pub(super) fn at_once(self) -> Self {
+        Self { held_back: false, ..self }
     }
 
     fn text(&self) -> &'static str {
@@ -115,10 +122,7 @@ impl Repository {
             used.map_err(|error| Error { message: format!("{}: {}", self.doing(operation), error.message), ..error })?;
         let response = self.send_as(operation, request, used.clone(), once).await?;
         let refused = match self.refused_login(response, wanted).await {
-            Answer::Wanted(response) => {
-                self.note_allowance(operation, &response);
-                return Ok(response);
-            }
+            Answer::Wanted(response) => return Ok(response),
             Answer::Refused(refused) => refused,
             Answer::LoginRefused(refused) => {
                 let fresh = self.client.auth.renewed(self, &refused.challenges, used.as_ref()).await;
@@ -133,10 +137,7 @@ impl Repository {
                 }
                 let response = self.send_as(operation, again, fresh, once).await?;
                 match self.refused_login(response, wanted).await {
-                    Answer::Wanted(response) => {
-                        self.note_allowance(operation, &response);
-                        return Ok(response);
-                    }
+                    Answer::Wanted(response) => return Ok(response),
                     Answer::Refused(refused) | Answer::LoginRefused(refused) => refused,
                 }
             }
@@ -161,15 +162,18 @@ impl Repository {
         }
         let under = Attempts {
             policy: if once { RetryPolicy::ONCE } else { self.client.policy },
-            window: Some(self.client.quotas.of(operation.action).window()),
+            window: operation.held_back.then(|| self.client.quotas.of(operation.action).window()),
             meter: &self.run.meter,
             counted: true,
             deadline: &self.run.deadline,
         };
-        self.client.transport.send(request, under).await.map_err(|failed| {
+        let sent = self.client.transport.send(request, under).await;
+        let response = sent.map_err(|failed| {
             let error = self.failure(operation, &failed);
             if once && failed.failure.retryable() { error.retry_above() } else { error }
-        })
+        })?;
+        self.note_allowance(operation, &response);
+        Ok(response)
     }
 
     fn note_allowance(&self, operation: &Operation, response: &Response) {
@@ -266,8 +270,11 @@ impl Repository {
                 ErrorType::UnsafeRedirect,
                 format!("; to allow it, add its host and port to registries.\"{host}\".redirects"),
             ),
+            Failure::Shut(NotAdmitted::Shut(pause)) => {
+                return Error::new(ErrorType::Throttled, format!("{doing}: {error}")).retry_after(Some(*pause));
+            }
             Failure::Stalled(_) => (ErrorType::Timeout, String::new()),
-            Failure::Deadline => (
+            Failure::Deadline | Failure::Shut(NotAdmitted::DeadlinePassed) => (
                 ErrorType::DeadlineExceeded,
                 "; give the function a longer timeout, or more memory, which brings network and CPU".to_owned(),
             ),

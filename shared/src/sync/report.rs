@@ -171,7 +171,7 @@ impl Tally {
         let blobs = |wanted: Arrived| -> (u64, u64) {
             let blobs = locked(&self.blobs);
             let of_them = blobs.values().filter(|(how, _)| *how == wanted);
-            of_them.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes + size))
+            of_them.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes.saturating_add(*size)))
         };
         let (sent, mounted, present) = (blobs(Arrived::Sent), blobs(Arrived::Mounted), blobs(Arrived::Present));
         let (pushed, held): (Vec<bool>, Vec<bool>) = locked(&self.manifests).values().partition(|pushed| **pushed);
@@ -191,7 +191,7 @@ impl Tally {
             bytes: ByteCounts {
                 read: self.read.load(Ordering::Relaxed),
                 written: sent.1,
-                avoided: mounted.1 + present.1,
+                avoided: mounted.1.saturating_add(present.1),
             },
             requests: RequestCounts {
                 source: source.requests,

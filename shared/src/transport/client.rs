@@ -17,7 +17,7 @@ use crate::deadline::Deadline;
 /// For a connection, TLS included. Chosen: far over any real one within a continent, well under a short deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Between pings on an h2 connection that has streams open, and for their answers. Chosen: well under a stall.
+/// Between pings on an h2 connection that has streams open, and the least time for their answers. Chosen.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How much an h2 connection may take in before it is read.
@@ -36,6 +36,8 @@ pub struct Clients {
     window: ReceiveWindow,
     /// h2 connections to one host.
     connections: u32,
+    /// How long a connection's peer may leave a ping unanswered.
+    silence: Duration,
     made: Mutex<HashMap<ClientKind, reqwest::Client>>,
 }
 
@@ -50,10 +52,12 @@ struct ClientKind {
 }
 
 impl Clients {
-    /// Clients whose h2 connections take in as much as `window`, `connections` of them to one host.
+    /// Clients whose h2 connections take in as much as `window`, `connections` of them to one host; one whose peer is
+    /// silent for longer than `stall` is given up.
     #[must_use]
-    pub fn new(window: ReceiveWindow, connections: u32) -> Self {
-        Self { trust: Trust::default(), window, connections, made: Mutex::default() }
+    pub fn new(window: ReceiveWindow, connections: u32, stall: Duration) -> Self {
+        let silence = stall.max(KEEP_ALIVE);
+        Self { trust: Trust::default(), window, connections, silence, made: Mutex::default() }
     }
 
     fn client(&self, kind: &ClientKind) -> Result<reqwest::Client, Failure> {
@@ -70,7 +74,7 @@ impl Clients {
             .retry(reqwest::retry::never())
             // A connection that died without a word would be used by every further try.
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(KEEP_ALIVE)
+            .http2_keep_alive_timeout(self.silence)
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("transship/", env!("CARGO_PKG_VERSION")));

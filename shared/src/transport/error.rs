@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 use http::Method;
 
 use super::guard::ForbiddenAddress;
-use crate::deadline::DeadlinePassed;
+use crate::{deadline::DeadlinePassed, limits::NotAdmitted};
 
 /// A request that got no answer, or whose answer could not be read to its end.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub enum Failure {
     Broken(Box<dyn StdError + Send + Sync>),
     /// Nothing moved for this long. Tried again like a broken connection.
     Stalled(Duration),
+    /// It was not sent: the registry asked for a pause that is too long to be waited out. Not tried again here.
+    Shut(NotAdmitted),
     /// The invocation's time ran out.
     Deadline,
 }
@@ -105,6 +107,7 @@ impl fmt::Display for TransportError {
             Failure::Forbidden(text) => f.write_str(text),
             Failure::Broken(error) => write!(f, "the exchange broke: {}", crate::error::chain(error.as_ref())),
             Failure::Stalled(limit) => write!(f, "nothing moved for {} ms", limit.as_millis()),
+            Failure::Shut(reason) => write!(f, "the registry is not asked: {reason}"),
             Failure::Deadline => f.write_str("the invocation's time ran out"),
         }
     }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::{Failure, Meter, Request, Response, Transport, TransportError};
 use crate::{
     deadline::Deadline,
-    limits::CongestionWindow,
-    retry::{RetryPolicy, congested_status, retry_after, retryable_status},
+    limits::{CongestionWindow, NotAdmitted},
+    retry::{RetryPolicy, allowance, congested_status, retry_after, retryable_status},
 };
 
 /// What a request is sent under.
@@ -34,8 +34,11 @@ impl Attempts<'_> {
         if response.status == StatusCode::TOO_MANY_REQUESTS {
             self.meter.throttle();
         }
-        let asked =
-            if retryable_status(response.status) { retry_after(&response.headers, SystemTime::now()) } else { None };
+        let asked = retryable_status(response.status).then(|| {
+            let used_up = || allowance(&response.headers).filter(|allowance| allowance.remaining == 0);
+            retry_after(&response.headers, SystemTime::now()).or_else(|| Some(used_up()?.more_in))
+        });
+        let asked = asked.flatten();
         if let Some(window) = self.window {
             if congested_status(response.status) {
                 if let Some(size) = window.congested(sent, asked) {
@@ -53,11 +56,11 @@ impl Attempts<'_> {
         asked
     }
 
-    /// Waits until the window is open; `false`: that would take too long.
-    async fn reopened(&self) -> bool {
+    /// Waits until the window is open.
+    async fn opened(&self) -> Result<(), NotAdmitted> {
         match self.window {
-            Some(window) => window.open(self.deadline).await.is_ok(),
-            None => true,
+            Some(window) => window.open(self.deadline).await,
+            None => Ok(()),
         }
     }
 }
@@ -72,6 +75,11 @@ impl Transport {
     pub async fn send(&self, request: Request, under: Attempts<'_>) -> Result<Response, TransportError> {
         let mut request = request;
         let mut attempt = 0;
+        // Leave may have been had long ago: what a registry asked for since holds for this one too.
+        if let Err(shut) = under.opened().await {
+            let url = super::redact(&request.url);
+            return Err(TransportError { method: request.method, url, failure: Failure::Shut(shut) });
+        }
         loop {
             attempt += 1;
             let again = request.replay();
@@ -91,7 +99,7 @@ impl Transport {
                 return outcome.map_err(|failure| TransportError { method, url, failure });
             };
             // The trouble says more than a deadline that hides its end.
-            if under.deadline.sleep(wait).await.is_err() || !under.reopened().await {
+            if under.deadline.sleep(wait).await.is_err() || under.opened().await.is_err() {
                 return outcome.map_err(|failure| TransportError { method, url, failure });
             }
             tracing::debug!(

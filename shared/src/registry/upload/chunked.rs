@@ -33,7 +33,8 @@ pub(super) async fn send(
 ) -> Result<(), Error> {
     let operation = Operation::new(Action::Upload, &blob.digest).once();
     // A registry's wish is not trusted to allocate by: what the lease covers is the limit.
-    if let Some(least) = session.least_chunk.filter(|least| *least > chunk) {
+    // The last chunk, which may be the only one, is exempt.
+    if let Some(least) = session.least_chunk.filter(|least| *least > chunk && chunk < blob.size) {
         let reason =
             format!("the registry wants chunks of {least} bytes at least, more than the {chunk} that are held");
         return Err(Error::new(ErrorType::InvalidConfig, format!("{}: {reason}", repository.doing(&operation))));
@@ -65,6 +66,7 @@ impl Upload<'_> {
     async fn chunk(&mut self, mut pieces: Vec<Bytes>) -> Result<(), Error> {
         let end = self.offset + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         let mut attempt = 0;
+        // Each turn waits and counts against the tries, or gets on.
         while self.offset < end {
             attempt += 1;
             let error = match self.patch(&pieces, end).await {
@@ -79,12 +81,17 @@ impl Upload<'_> {
                         let text = format!("{doing}: {status} for the chunk at byte {}", self.offset);
                         Error::new(ErrorType::Unavailable, text).retry_above()
                     };
-                    let (taken, location) = self.status().await.ok_or_else(lost)?;
-                    if attempt == 1 || !(self.offset..=end).contains(&taken) {
+                    let told = if attempt > 1 { self.status().await } else { None };
+                    let (taken, location) = told.ok_or_else(lost)?;
+                    // Some registries report a wrong `Range`: what is no progress is none.
+                    if !(self.offset + 1..=end).contains(&taken) {
                         return Err(lost());
                     }
                     pieces = behind(pieces, taken - self.offset);
                     (self.location, self.offset) = (location, taken);
+                    if taken < end {
+                        self.repository.run.meter.retry();
+                    }
                     continue;
                 }
                 Err(error) => error,

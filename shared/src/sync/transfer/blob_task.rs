@@ -81,10 +81,12 @@ impl BlobTask<'_> {
         if attempt > 1 && self.destination.has_blob(&self.blob.digest).await? {
             return Ok(Arrived::Present);
         }
-        let leave = self.admitted().await?;
-        if *self.stopped.borrow() {
-            return Err(self.given_up());
-        }
+        let mut stopped = self.stopped.clone();
+        let leave = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return Err(self.given_up()),
+            leave = self.admitted() => leave?,
+        };
         if self.blob.size == 0 {
             return self.send_nothing(&leave).await;
         }

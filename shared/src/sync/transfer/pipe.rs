@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::BoxBody;
 
@@ -38,6 +39,8 @@ pub(super) struct Watch {
     pub(super) progress: Arc<Progress>,
     /// Whether the owner has turned away: what is left of the body is not worth reading.
     abandoned: AtomicBool,
+    /// Who has the body and waits, to be told that it is abandoned.
+    waiting: AtomicWaker,
     broken: Mutex<Option<Broken>>,
 }
 
@@ -49,7 +52,8 @@ impl Watch {
 
     /// Ends a body that an HTTP connection may still hold on to.
     pub(super) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Relaxed);
+        self.abandoned.store(true, Ordering::Release);
+        self.waiting.wake();
     }
 
     pub(super) fn broken(&self) -> Option<Broken> {
@@ -149,7 +153,8 @@ impl Body for VerifiedBody {
         if this.hasher.is_none() {
             return Poll::Ready(None);
         }
-        if this.watch.abandoned.load(Ordering::Relaxed) {
+        this.watch.waiting.register(context.waker());
+        if this.watch.abandoned.load(Ordering::Acquire) {
             return this.fail(Broken::Source(Error::new(ErrorType::Unavailable, "given up")));
         }
         loop {

@@ -22,6 +22,9 @@ use crate::{
     retry::RetryPolicy,
 };
 
+/// What makes a read that broke off one that got on. Chosen: a second's worth on a slow connection.
+const PROGRESS_BYTES: u64 = 1024 * 1024;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The bytes of a blob, over as many reads as it takes.
@@ -30,11 +33,15 @@ pub(super) struct ResumingBody {
     leave: Admitted,
     blob: Blob,
     policy: RetryPolicy,
-    /// Reads that broke.
+    /// Reads that broke in a row, without progress between.
     broken: u32,
+    /// Where the last one did.
+    broken_at: u64,
     /// Bytes given so far.
     given: u64,
     silence: Silence,
+    /// Whether the read that is under way said how long it is: then its end is the source's word.
+    measured: bool,
     state: State,
 }
 
@@ -83,14 +90,31 @@ impl ResumingBody {
         policy: RetryPolicy,
         opened: OpenedBlob,
     ) -> Self {
+        let measured = opened.response.content_length().is_some();
         let state = State::Reading { body: opened.response.into_body(), reading: opened.reading, pass_over: 0 };
         let (source, leave, blob) = (source.clone(), leave.clone(), blob.clone());
-        Self { source, leave, blob, policy, broken: 0, given: 0, silence: Silence::default(), state }
+        Self {
+            source,
+            leave,
+            blob,
+            policy,
+            broken: 0,
+            broken_at: 0,
+            given: 0,
+            silence: Silence::default(),
+            measured,
+            state,
+        }
     }
 
     /// Opens the blob again behind what was given, after a wait; the failure itself where there is no further try.
     fn open_again(&mut self, failure: Failure) -> Result<State, Failure> {
-        self.broken += 1;
+        self.silence.end();
+        // A source that gets on, however often it breaks off, is worth reading on.
+        if self.given - self.broken_at >= PROGRESS_BYTES {
+            self.broken = 0;
+        }
+        (self.broken, self.broken_at) = (self.broken + 1, self.given);
         let Some(wait) = self.policy.backoff(self.broken, None, fastrand::f64()) else {
             let text = format!("reading blob {} at {}: {}", self.blob.digest, self.source, chain(failure.as_ref()));
             let error_type = failure.downcast_ref::<Error>().map_or(ErrorType::Unavailable, |error| error.error_type);
@@ -154,6 +178,7 @@ impl Body for ResumingBody {
                         Ok(opened) => {
                             // A source that takes no ranges begins at the start again.
                             let pass_over = this.given - opened.offset;
+                            this.measured = opened.response.content_length().is_some();
                             this.state = State::Reading {
                                 body: opened.response.into_body(),
                                 reading: opened.reading,
@@ -167,6 +192,17 @@ impl Body for ResumingBody {
                     }
                 }
                 State::Reading { .. } => match ready!(this.poll_source(context)) {
+                    // A body of no said length that ends early may have been cut by whatever is between.
+                    Ok(None) if !this.measured && this.given < this.blob.size => {
+                        let cut = Error::new(ErrorType::Unavailable, "it ended early, and its length was not said");
+                        match this.open_again(cut.into()) {
+                            Ok(opening) => this.state = opening,
+                            Err(failure) => {
+                                this.state = State::Ended;
+                                return Poll::Ready(Some(Err(failure)));
+                            }
+                        }
+                    }
                     Ok(None) => {
                         this.state = State::Ended;
                         return Poll::Ready(None);
@@ -187,5 +223,29 @@ impl Body for ResumingBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.blob.size.saturating_sub(self.given))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_that_was_ended_begins_anew() {
+        let (mut silence, limit) = (Silence::default(), Duration::from_secs(3));
+        for _ in 0..2 {
+            let begun = Instant::now();
+            poll_fn(|context| silence.poll_longer_than(limit, context)).await;
+            assert_eq!(begun.elapsed(), limit, "each has its full time");
+            silence.end();
+        }
+        let begun = Instant::now();
+        let first = tokio::time::timeout(limit / 2, poll_fn(|context| silence.poll_longer_than(limit, context))).await;
+        assert!(first.is_err());
+        silence.end();
+        poll_fn(|context| silence.poll_longer_than(limit, context)).await;
+        assert_eq!(begun.elapsed(), limit + limit / 2, "a frame came in the middle");
     }
 }

@@ -40,7 +40,8 @@ async fn what_acr_has_of_a_chunk_is_not_sent_again() {
         Trouble { action: Action::status(503), retries: 1, again: chunk },
         // Its answer is lost: the next try finds that the registry has it.
         Trouble { action: Action::DoThenReset, retries: 1, again: chunk },
-        Trouble { action: Action::CutRequestAfter(5_000_000), retries: 1, again: chunk },
+        // The next try is refused, and what the registry lacks is sent.
+        Trouble { action: Action::CutRequestAfter(5_000_000), retries: 2, again: chunk },
     ];
     watched(side_by_side(cases, overcome)).await;
 }

@@ -28,7 +28,7 @@ async fn a_burst_of_ten_refusals_halves_the_window_once() {
         eventually("it is logged", || !narrowed().is_empty()).await;
         let narrowed = narrowed();
         assert_eq!(narrowed.len(), 1, "one congestion, once: {narrowed:?}");
-        assert_eq!(narrowed[0]["window.requests"], 32, "half of the 64 that it begins with");
+        assert_eq!(narrowed[0]["window.requests"], 8, "half of the sixteen that were under way");
     })
     .await;
 }

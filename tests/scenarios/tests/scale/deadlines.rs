@@ -75,7 +75,7 @@ async fn ends_in_time(wait: Wait) {
     eprintln!("waiting for {}: {error_type} after {took:?}", wait.on);
     assert_eq!(error_type, wait.error_type, "{wait:?}: {message}");
     assert!(message.contains(wait.part), "{wait:?}: {message}");
-    assert!(took < TIME - Duration::from_millis(400), "{wait:?}: there is time left to report, {took:?}");
+    assert!(took < TIME, "{wait:?}: Lambda would have killed it after {took:?}");
 }
 
 #[tokio::test]

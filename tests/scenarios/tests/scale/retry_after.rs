@@ -76,7 +76,8 @@ async fn waits_3_seconds(case: Case) {
     let (refused, again) = throttled(case, || Action::throttle(Some(3))).await;
     let waited = again.at - refused.finished.expect("the 429 was sent");
     eprintln!("{:?} {:?} at {:?}: {waited:?} after its 429", case.personality, case.kind, case.origin);
-    assert!((Duration::from_secs(3)..=Duration::from_secs(4)).contains(&waited), "{case:?}: {waited:?}");
+    // Never early; late by what a busy machine takes.
+    assert!((Duration::from_secs(3)..=Duration::from_secs(5)).contains(&waited), "{case:?}: {waited:?}");
 }
 
 /// A date, which names a whole second: the one that begins within the third or fourth second from now.
@@ -98,7 +99,7 @@ async fn waits_for_a_date(case: Case) {
     let early = due.saturating_duration_since(again.at);
     let late = again.at.saturating_duration_since(due);
     assert!(early <= Duration::from_millis(5), "{case:?} came {early:?} before its date");
-    assert!(late <= Duration::from_secs(1), "{case:?} came {late:?} after its date");
+    assert!(late <= Duration::from_secs(2), "{case:?} came {late:?} after its date");
 }
 
 #[tokio::test]
