@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test check memory start build fmt clean
+.PHONY: help schema demo test check memory start profile build fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -48,6 +48,13 @@ start: ## measure how long the shipped functions take from start to first poll, 
 	cargo build $(LOCKED) --release --bin on-push --bin fanout
 	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/release" cargo run $(LOCKED) --quiet --package scenarios --bin start
 	ls -l $(TARGET)/release/on-push $(TARGET)/release/fanout
+
+# What is copied, and how: `make profile ARGS=--help`.
+ARGS :=
+
+profile: ## measure what copying many small images and a large one takes (ARGS="--workers 8")
+	cargo build $(LOCKED) --profile profiling --package profile
+	$(TARGET)/profiling/profile $(ARGS)
 
 # arm64 needs that target's standard library (rustup target add aarch64-unknown-linux-gnu); x86-64 is the other choice.
 ARCH := arm64

@@ -190,7 +190,7 @@ fn ecr_home(
 fn limits(settings: &LimitSettings, memory_mib: u64, mistakes: &mut Vec<String>) -> Limits {
     let millis = Duration::from_millis;
     Limits {
-        blob_concurrency: within(settings.blob_concurrency, 8, 1..=64, "limits.blob_concurrency", mistakes),
+        blob_concurrency: within(settings.blob_concurrency, 16, 1..=64, "limits.blob_concurrency", mistakes),
         buffer_bytes: within(
             settings.buffer_bytes,
             buffer_bytes(memory_mib),

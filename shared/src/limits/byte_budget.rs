@@ -191,18 +191,13 @@ impl ByteLease {
         if self.in_flight() < limit { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Counts an open read as holding what its connection may have taken in unread: over h2 its part of the receive
-    /// window, over HTTP/1.1 a buffer that this lease covers.
+    /// Counts an open read as holding what its connection may have taken in unread of the `bytes` that are to come: over
+    /// h2 its part of the receive window; over HTTP/1.1 `buffer` at most, which this lease covers.
     #[must_use]
-    pub fn reading(&self, bytes: u64, h2: bool) -> Reading {
-        let books = Arc::clone(&self.0.books);
-        if h2 {
-            books.receiving.fetch_add(bytes, Ordering::Relaxed);
-            books.note();
-        } else {
-            books.add(bytes);
-        }
-        Reading { bytes, h2, books, _lease: self.clone() }
+    pub fn reading(&self, bytes: u64, buffer: Option<u64>) -> Reading {
+        let mut reading = Reading { left: bytes, counted: 0, buffer, books: Arc::clone(&self.0.books) };
+        reading.count();
+        reading
     }
 }
 
@@ -230,19 +225,36 @@ impl Drop for Held {
 /// A read whose connection may hold bytes of it.
 #[derive(Debug)]
 pub struct Reading {
-    bytes: u64,
-    h2: bool,
+    left: u64,
+    counted: u64,
+    /// What is read ahead at most; none: as much as the connection's window.
+    buffer: Option<u64>,
     books: Arc<Books>,
-    _lease: ByteLease,
+}
+
+impl Reading {
+    /// That many bytes have come out of the connection.
+    pub fn took(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let now = self.buffer.map_or(self.left, |buffer| self.left.min(buffer));
+        let account = if self.buffer.is_some() { &self.books.held } else { &self.books.receiving };
+        if now >= self.counted {
+            account.fetch_add(now - self.counted, Ordering::Relaxed);
+            self.books.note();
+        } else {
+            account.fetch_sub(self.counted - now, Ordering::Relaxed);
+        }
+        self.counted = now;
+    }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        if self.h2 {
-            self.books.receiving.fetch_sub(self.bytes, Ordering::Relaxed);
-        } else {
-            self.books.take_away(self.bytes);
-        }
+        self.took(u64::MAX);
     }
 }
 

@@ -12,7 +12,7 @@ async fn waits<T>(future: impl Future<Output = T>) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_full_budget_makes_the_next_wait_until_a_lease_is_dropped() {
     let budget = ByteBudget::new(64 * MIB);
-    let half = budget.for_copies() / 2;
+    let half = budget.for_copies() / 2 / UNIT * UNIT;
     let first = budget.reserve(half).await;
     let _second = budget.reserve(half).await;
     assert!(waits(budget.reserve(half)).await, "three were admitted where two fit");
@@ -39,7 +39,7 @@ async fn the_peak_is_what_was_held_and_not_what_was_reserved() {
     let lease = budget.reserve(10 * MIB).await;
     let bytes = lease.hold(Bytes::from(vec![0; 1000]));
     drop(bytes);
-    let reading = lease.reading(500, true);
+    let reading = lease.reading(500, None);
     let _bytes = lease.hold(Bytes::from(vec![0; 100]));
     drop(reading);
     assert_eq!(lease.in_flight(), 100);
@@ -51,12 +51,14 @@ async fn what_reads_may_take_in_is_counted_up_to_the_window() {
     let budget = ByteBudget::new(64 * MIB);
     assert_eq!(budget.receive_window(), ADAPTIVE_WINDOW_BYTES);
     let lease = budget.reserve(MIB).await;
-    let reads: Vec<_> = (0..64).map(|_| lease.reading(1024 * MIB, true)).collect();
+    let reads: Vec<_> = (0..64).map(|_| lease.reading(1024 * MIB, None)).collect();
     assert_eq!(budget.take_peak(), ADAPTIVE_WINDOW_BYTES);
     drop(reads);
-    let _read = lease.reading(MIB, false);
+    let mut read = lease.reading(3000, Some(1000));
     assert_eq!(budget.take_peak(), ADAPTIVE_WINDOW_BYTES, "the last look was before they were dropped");
-    assert_eq!(budget.take_peak(), MIB);
+    assert_eq!(budget.take_peak(), 1000);
+    read.took(2500);
+    assert_eq!((budget.take_peak(), budget.take_peak()), (1000, 500), "no more can be unread than is to come");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use url::Url;
 use super::{Repository, request::Operation, upload::READ_BUFFER_BYTES};
 use crate::{
     error::{Error, ErrorType},
-    limits::Admitted,
+    limits::{Admitted, Reading},
     oci::{Blob, Digest},
     provider::Action,
     transport::{Origin, Request, Response, redact},
@@ -23,6 +23,8 @@ const MAX_REDIRECTS: usize = 10;
 pub struct OpenedBlob {
     /// The answer whose body is the blob, or its rest.
     pub response: Response,
+    /// Counts what its connection holds of it.
+    pub reading: Reading,
     /// Where in the blob the body begins, in bytes: where it was asked to, or at the start if the source takes no ranges.
     pub offset: u64,
 }
@@ -101,9 +103,8 @@ impl Repository {
                     )),
                     // What was asked for, as far as it says; the digest proves the rest.
                     _ => {
-                        let unread = if response.h2 { expected } else { expected.min(READ_BUFFER_BYTES) };
-                        let reading = leave.lease().reading(unread, response.h2);
-                        Ok(OpenedBlob { response: response.keeping(reading), offset: begins })
+                        let reading = leave.lease().reading(expected, (!response.h2).then_some(READ_BUFFER_BYTES));
+                        Ok(OpenedBlob { response, reading, offset: begins })
                     }
                 };
             }

@@ -130,7 +130,7 @@ pub struct RegistrySettings {
     /// `HOST:PORT`s that a blob read of this registry may be redirected to although they are not public.
     #[serde(default)]
     pub redirects: Vec<String>,
-    /// Body-carrying streams at once towards this registry, 1 to 256; default 64.
+    /// Requests at once towards this registry, bodies included (h2 streams), 1 to 256; default 64.
     #[serde(default)]
     pub streams: Option<u32>,
 }
@@ -200,10 +200,11 @@ pub enum EncryptionType {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitSettings {
-    /// Blobs in transfer at once, 1 to 64.
+    /// Blobs in transfer at once, 1 to 64; default 16.
     #[serde(default)]
     pub blob_concurrency: Option<u32>,
-    /// Bytes that all transfers together may hold, 1 MiB to 8 GiB; default: from the function's memory.
+    /// Bytes that may be held at once (of blobs, chunks, manifests, in receive windows), 1 MiB to 8 GiB; default: from the
+    /// function's memory.
     #[serde(default)]
     pub buffer_bytes: Option<u64>,
     /// How long to wait for ECR to call the blobs available, in milliseconds, up to 600000; default 30000.
@@ -216,7 +217,7 @@ pub struct LimitSettings {
     /// 100 to 900000; default 30000.
     #[serde(default)]
     pub request_timeout_ms: Option<u64>,
-    /// Tries of one request, the first included, 1 to 20; default 5.
+    /// Tries of one request, the first included, 1 to 20; default 8.
     #[serde(default)]
     pub max_attempts: Option<u32>,
 }

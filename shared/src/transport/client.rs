@@ -3,10 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -39,7 +36,6 @@ pub struct Clients {
     window: ReceiveWindow,
     /// h2 connections to one host.
     connections: u32,
-    next: AtomicU32,
     made: Mutex<HashMap<ClientKind, reqwest::Client>>,
 }
 
@@ -57,12 +53,7 @@ impl Clients {
     /// Clients whose h2 connections take in as much as `window`, `connections` of them to one host.
     #[must_use]
     pub fn new(window: ReceiveWindow, connections: u32) -> Self {
-        Self { trust: Trust::default(), window, connections, next: AtomicU32::new(0), made: Mutex::default() }
-    }
-
-    /// The connections of a host take turns.
-    fn next_connection(&self) -> u32 {
-        self.next.fetch_add(1, Ordering::Relaxed) % self.connections.max(1)
+        Self { trust: Trust::default(), window, connections, made: Mutex::default() }
     }
 
     fn client(&self, kind: &ClientKind) -> Result<reqwest::Client, Failure> {
@@ -202,7 +193,7 @@ impl Transport {
         let kind = ClientKind {
             ca_certificate: self.settings.ca_certificate.clone(),
             guarded: !trusted,
-            connection: self.clients.next_connection(),
+            connection: fastrand::u32(0..self.clients.connections.max(1)),
         };
         let client = self.clients.client(&kind)?;
         let (body, progress) = request.body.into_parts();

@@ -97,7 +97,7 @@ async fn sent(world: &World, who: &str, from: &Registry, to: &Registry, leave: L
     leave.admitted.started();
     let lease = leave.admitted.lease();
     let (h2, ahead) = (dice.bool(), (lease.bytes() / 4).min(FRAME));
-    let reading = lease.reading(if h2 { dice.u64(1..1 << 30) } else { ahead }, h2);
+    let reading = lease.reading(dice.u64(1..1 << 30), (!h2).then_some(ahead));
     let most = lease.bytes() - ahead;
     for _ in 0..dice.u8(1..8) {
         let frame = dice.u64(1..=most.min(FRAME));

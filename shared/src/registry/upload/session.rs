@@ -74,7 +74,7 @@ impl Repository {
 
     /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.
     pub async fn cancel_upload(&self, session: Session) {
-        let operation = Operation::new(Action::Upload, "(cancelling)");
+        let operation = Operation::new(Action::Upload, "(cancelling)").once();
         let request = empty(Method::DELETE, session.location);
         let answers = [StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NOT_FOUND];
         // A destination that hangs would hang on this too.

@@ -68,7 +68,8 @@ struct Shared {
 
 struct Fault {
     operation: String,
-    error: ApiError,
+    /// What is answered; nothing, for ever, where there is none.
+    error: Option<ApiError>,
     left: usize,
 }
 
@@ -147,7 +148,12 @@ impl Aws {
 
     /// Answers the next `times` calls of this operation, of whatever service, with this error.
     pub fn fail_next(&self, operation: &str, error: ApiError, times: usize) {
-        lock(&self.shared.faults).push(Fault { operation: operation.to_owned(), error, left: times });
+        lock(&self.shared.faults).push(Fault { operation: operation.to_owned(), error: Some(error), left: times });
+    }
+
+    /// Takes every further call of this operation and never answers.
+    pub fn silence(&self, operation: &str) {
+        lock(&self.shared.faults).push(Fault { operation: operation.to_owned(), error: None, left: usize::MAX });
     }
 }
 
@@ -228,7 +234,7 @@ impl Shared {
         let body = read(request).await?;
         let body: Value = serde_json::from_slice(&body)
             .map_err(|error| ApiError::client("SerializationException", error.to_string()))?;
-        let answer = match self.admit(operation, &signed) {
+        let answer = match self.admit(operation, &signed).await {
             Ok(()) => {
                 let call = Call {
                     operation: operation.to_owned(),
@@ -249,7 +255,7 @@ impl Shared {
         let body = read(request).await?;
         let form: HashMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
         let operation = form.get("Action").cloned().unwrap_or_default();
-        let answer = match self.admit(&operation, &signed) {
+        let answer = match self.admit(&operation, &signed).await {
             Ok(()) => self.sts.call(&operation, &form, &signed, request_id),
             Err(error) => Err(error),
         };
@@ -259,14 +265,20 @@ impl Shared {
     }
 
     /// Refuses keys that STS did not issue in this form, and plays the faults of the script.
-    fn admit(&self, operation: &str, signed: &Signed) -> Result<(), ApiError> {
+    async fn admit(&self, operation: &str, signed: &Signed) -> Result<(), ApiError> {
         self.sts.check_session(signed)?;
-        let mut faults = lock(&self.faults);
-        let Some(fault) = faults.iter_mut().find(|fault| fault.operation == operation && fault.left > 0) else {
-            return Ok(());
+        let error = {
+            let mut faults = lock(&self.faults);
+            let Some(fault) = faults.iter_mut().find(|fault| fault.operation == operation && fault.left > 0) else {
+                return Ok(());
+            };
+            fault.left -= 1;
+            fault.error.clone()
         };
-        fault.left -= 1;
-        Err(fault.error.clone())
+        match error {
+            Some(error) => Err(error),
+            None => std::future::pending().await,
+        }
     }
 
     fn record(&self, operation: &str, signed: Signed, request: Value, ok: bool) {

@@ -84,10 +84,15 @@ async fn no_more_requests_than_streams_are_open_between_two_registries() {
     watched(side_by_side(image.into_iter().chain(index), run)).await;
 }
 
-async fn within_one(streams: u32) {
-    let (world, image) = (world_within(streams).await, image_of(LAYERS, SIZE));
+/// An index makes the end that is read and the end that is written be asked for manifests at the same time.
+async fn within_one((streams, many_manifests): (u32, bool)) {
+    let (world, image, index) = (world_within(streams).await, image_of(LAYERS, SIZE), index());
+    if many_manifests {
+        index.push_to(world.source.store(), "team/app", "v1");
+    }
+    let digest = if many_manifests { &index.digest } else { &image.digest };
     let mut function = ready(&world).await;
-    let result = pushed(&mut function, "team/app", "v1", &image.digest, TIMEOUT).await;
+    let result = pushed(&mut function, "team/app", "v1", digest, TIMEOUT).await;
     assert_eq!((&result["outcome"], &result["blobs"]["mounted"]), (&"synced".into(), &0.into()), "{result}");
     world.source.store().is_whole("mirror/team/app", "v1").unwrap();
     assert_capped(&world.source, streams, "both ends");
@@ -95,7 +100,7 @@ async fn within_one(streams: u32) {
 
 #[tokio::test]
 async fn nor_within_one_registry_where_each_copy_needs_two() {
-    watched(side_by_side([2, 3], within_one)).await;
+    watched(side_by_side([(2, false), (3, false), (2, true), (3, true)], within_one)).await;
 }
 
 #[tokio::test]

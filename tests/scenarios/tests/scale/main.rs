@@ -13,6 +13,7 @@ mod bounds;
 mod caps;
 mod chunks;
 mod congestion;
+mod deadlines;
 mod fanout;
 mod held_back;
 mod inside;
