@@ -17,7 +17,7 @@ use scenarios::{
 };
 use serde_json::json;
 
-use crate::support::{TIMEOUT, prepare, ready, watched, world_to};
+use crate::support::{TIMEOUT, prepare, ready, side_by_side, watched, world_to};
 
 const CASES: u32 = 24;
 const AT_ONCE: u32 = 6;
@@ -227,4 +227,22 @@ fn any_image_is_synced_within_its_bounds_whatever_breaks() {
     });
     eprintln!("{CASES} cases in {:?}", begun.elapsed());
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// What random cases seldom are: as much as may be at once, all of it large, into a registry that reads slowly.
+#[tokio::test]
+async fn many_large_layers_at_once_are_held_within_a_small_budget() {
+    let case = |(to, buffer_bytes)| Case {
+        to,
+        layers: vec![MIB; 10],
+        buffer_bytes,
+        source_streams: 8,
+        destination_streams: 8,
+        blob_concurrency: 16,
+        source_rate: None,
+        destination_rate: Some(4 * MIB as u64),
+        cuts: Vec::new(),
+    };
+    let cases = [(To::Plain, 1 << 20), (To::SameRegistry, 1 << 20), (To::Acr, 1 << 20), (To::Acr, 4 << 20)];
+    watched(side_by_side(cases.map(case), |case| async move { case.holds().await })).await;
 }

@@ -17,6 +17,7 @@ mod deadlines;
 mod fanout;
 mod held_back;
 mod inside;
+mod manifests_at_once;
 mod memory;
 mod repeats;
 mod retry_after;
