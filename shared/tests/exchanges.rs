@@ -254,6 +254,29 @@ async fn chunks_go_to_the_location_of_the_answer_before_with_our_own_offsets() {
 }
 
 #[tokio::test]
+async fn a_session_that_reports_no_progress_is_given_up_to_a_new_one() {
+    let server = MockServer::start().await;
+    let begun =
+        ResponseTemplate::new(202).insert_header("Location", "/up/0").insert_header("OCI-Chunk-Min-Length", "1048576");
+    Mock::given(method("POST")).respond_with(begun).mount(&server).await;
+    // Broken once, then refused for ever, and the registry's `Range` is stuck.
+    let broken = Mock::given(method("PATCH")).respond_with(ResponseTemplate::new(503));
+    broken.up_to_n_times(1).with_priority(1).mount(&server).await;
+    Mock::given(method("PATCH")).respond_with(ResponseTemplate::new(416)).with_priority(2).mount(&server).await;
+    let stuck = ResponseTemplate::new(204).insert_header("Location", "/up/0").insert_header("Range", "0-0");
+    Mock::given(method("GET")).respond_with(stuck).mount(&server).await;
+    let error = upload(&anonymous(&server, Provider::Acr), b"hello").await.unwrap_err();
+    assert_eq!((error.error_type, error.retry_above), (ErrorType::Unavailable, true), "{error}");
+    assert!(error.message.contains("416"), "{error}");
+    let requests = server.received_requests().await.unwrap();
+    let patches = requests.iter().filter(|request| request.method.as_str() == "PATCH").count();
+    assert_eq!(
+        patches, 3,
+        "a byte was progress once; no chunk is sent for ever, nor refused for being small and alone"
+    );
+}
+
+#[tokio::test]
 async fn one_patch_carries_all_where_ranges_are_not_taken() {
     let server = MockServer::start().await;
     Mock::given(method("POST"))

@@ -58,11 +58,11 @@ pub struct SyncReport {
     pub requests: RequestCounts,
     /// Requests, uploads and rounds that were tried again.
     pub retries: u32,
-    /// Answers that asked to slow down.
+    /// Answers of 429, and throttled calls of AWS APIs.
     pub throttled: u32,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
-    /// The most bytes that were held for copies at once.
+    /// The most bytes that were held at once; of what h2 connections took in unread, the most that it can have been.
     pub peak_buffer_bytes: u64,
     /// Why it could not be done.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,7 @@ pub struct MeterReading {
     pub requests: u32,
     /// Requests, uploads or calls that were tried again.
     pub retries: u32,
-    /// Answers that asked to slow down.
+    /// Answers of 429, and throttled calls of AWS APIs.
     pub throttled: u32,
     /// Calls to AWS APIs.
     pub aws_calls: u32,
