@@ -40,8 +40,6 @@ pub(super) struct ResumingBody {
     /// Bytes given so far.
     given: u64,
     silence: Silence,
-    /// Whether the read that is under way said how long it is: then its end is the source's word.
-    measured: bool,
     state: State,
 }
 
@@ -90,21 +88,9 @@ impl ResumingBody {
         policy: RetryPolicy,
         opened: OpenedBlob,
     ) -> Self {
-        let measured = opened.response.content_length().is_some();
         let state = State::Reading { body: opened.response.into_body(), reading: opened.reading, pass_over: 0 };
         let (source, leave, blob) = (source.clone(), leave.clone(), blob.clone());
-        Self {
-            source,
-            leave,
-            blob,
-            policy,
-            broken: 0,
-            broken_at: 0,
-            given: 0,
-            silence: Silence::default(),
-            measured,
-            state,
-        }
+        Self { source, leave, blob, policy, broken: 0, broken_at: 0, given: 0, silence: Silence::default(), state }
     }
 
     /// Opens the blob again behind what was given, after a wait; the failure itself where there is no further try.
@@ -178,7 +164,6 @@ impl Body for ResumingBody {
                         Ok(opened) => {
                             // A source that takes no ranges begins at the start again.
                             let pass_over = this.given - opened.offset;
-                            this.measured = opened.response.content_length().is_some();
                             this.state = State::Reading {
                                 body: opened.response.into_body(),
                                 reading: opened.reading,
@@ -192,17 +177,6 @@ impl Body for ResumingBody {
                     }
                 }
                 State::Reading { .. } => match ready!(this.poll_source(context)) {
-                    // A body of no said length that ends early may have been cut by whatever is between.
-                    Ok(None) if !this.measured && this.given < this.blob.size => {
-                        let cut = Error::new(ErrorType::Unavailable, "it ended early, and its length was not said");
-                        match this.open_again(cut.into()) {
-                            Ok(opening) => this.state = opening,
-                            Err(failure) => {
-                                this.state = State::Ended;
-                                return Poll::Ready(Some(Err(failure)));
-                            }
-                        }
-                    }
                     Ok(None) => {
                         this.state = State::Ended;
                         return Poll::Ready(None);
