@@ -93,7 +93,7 @@ async fn measure(tls: bool, gib: usize) -> f64 {
     let megabytes = mib(image.bytes);
     let buffers = mib(result["peak_buffer_bytes"].as_u64().unwrap_or_default());
     println!(
-        "{scheme:5} {gib} GiB: peak RSS {peak:5.1} MiB (idle {idle:4.1}, byte leases {buffers:4.1}), {seconds:5.1} s \
+        "{scheme:5} {gib} GiB: peak RSS {peak:5.1} MiB (idle {idle:4.1}, bytes held {buffers:4.1}), {seconds:5.1} s \
          ({:4.0} MiB/s), CPU {cpu:5.1} s ({:4.1} ms/MiB)",
         megabytes / seconds,
         1000.0 * cpu / megabytes,
