@@ -19,7 +19,9 @@ use crate::{
     oci::Reference,
     provider::Provider,
     queue::SqsQueue,
-    registry::{AnonymousLogin, Authenticator, LoginSource, Quotas, RegistryClient, Repository, Run, SentLately},
+    registry::{
+        AnonymousLogin, Authenticator, BlobsAt, LoginSource, Quotas, RegistryClient, Repository, Run, SentLately,
+    },
     retry::RetryPolicy,
     secrets::SecretLogin,
     settings::{ConfigSource, Environment},
@@ -136,8 +138,9 @@ impl Registries {
             ADAPTIVE_WINDOW_BYTES.. => ReceiveWindow::Adaptive,
             bytes => ReceiveWindow::Fixed(u32::try_from(bytes).unwrap_or(u32::MAX >> 1)),
         });
-        let clients =
-            Arc::new(Clients::new(window, tuning.connections.unwrap_or(CONNECTIONS), config.limits.request_timeout));
+        let connections = tuning.connections.unwrap_or(CONNECTIONS);
+        let clients = Clients::new(window, budget.receiving(), connections, config.limits.request_timeout);
+        let clients = Arc::new(clients);
         Self { config, aws, clients, configured, tuning, made: Mutex::default() }
     }
 
@@ -183,6 +186,7 @@ impl Registries {
             quotas: Quotas::new(registry.provider, streams),
             pulls: Pulls::default(),
             sent: SentLately::default(),
+            blobs_at: BlobsAt::default(),
             host: registry.host,
         };
         Ok(Known { client: Arc::new(client), api, repositories })

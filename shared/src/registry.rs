@@ -13,7 +13,7 @@ mod upload;
 use std::{fmt, sync::Arc};
 
 pub use auth::{AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, Secret};
-pub use blob::OpenedBlob;
+pub use blob::{BlobsAt, OpenedBlob};
 pub use manifest::ManifestHead;
 pub use request::CREATE_ADVICE;
 pub use sent::SentLately;
@@ -49,6 +49,8 @@ pub struct RegistryClient {
     pub pulls: Pulls,
     /// What was sent to it lately.
     pub sent: SentLately,
+    /// Whether it sends blobs itself.
+    pub blobs_at: BlobsAt,
 }
 
 /// What one registry takes of each kind of request: registries count them apart, so a refusal of one slows no other.

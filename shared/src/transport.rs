@@ -2,13 +2,16 @@
 
 mod body;
 mod client;
+mod connection;
 mod error;
+mod frames;
 mod guard;
 mod meter;
 mod origin;
 mod redact;
 mod retrying;
 mod tls;
+mod unread;
 
 pub use body::{RequestBody, Response, StreamBody};
 pub use client::{Clients, ReceiveWindow, Transport, TransportSettings};

@@ -14,8 +14,8 @@ use transfer::{
     oci::{Blob, Digest},
     provider::{Action, Provider},
     registry::{
-        AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, Quotas, RegistryClient, Repository, Run,
-        Secret, SentLately, Started,
+        AnonymousLogin, Authenticator, BlobsAt, Login, LoginIssued, LoginSource, Quotas, RegistryClient, Repository,
+        Run, Secret, SentLately, Started,
     },
     retry::RetryPolicy,
     transport::{Clients, Meter, ReceiveWindow, StreamBody, Transport, TransportSettings},
@@ -49,17 +49,19 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         redirects: Vec::new(),
         stall: Duration::from_secs(5),
     };
+    let receiving = ByteBudget::new(64 << 20).receiving();
+    let clients = Clients::new(ReceiveWindow::Adaptive, receiving, 1, Duration::from_secs(5));
     let client = RegistryClient {
         host: "registry.example.test".to_owned(),
         provider,
-        transport: Transport::new(Arc::new(Clients::new(ReceiveWindow::Adaptive, 1, Duration::from_secs(5))), settings)
-            .unwrap(),
+        transport: Transport::new(Arc::new(clients), settings).unwrap(),
         auth,
         streams: StreamCap::new(4),
         policy: RetryPolicy { max_attempts: 3 },
         quotas: Quotas::new(provider, 4),
         pulls: Pulls::default(),
         sent: SentLately::default(),
+        blobs_at: BlobsAt::default(),
     };
     Repository::destination(Arc::new(client), "team/app", None, run())
 }

@@ -100,7 +100,9 @@ fn crates_that_are_fenced_in_stay_inside_their_fence() {
     let mut all = Vec::new();
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all, None);
     for (crate_name, fence) in [
-        ("reqwest::", &["transport"][..]),
+        ("hyper::", &["transport"][..]),
+        ("hyper_util::", &["transport"]),
+        ("hyper_rustls::", &["transport"]),
         ("aws_sdk_ecr::", &["ecr", "aws"]),
         ("aws_sdk_ecrpublic::", &["ecr"]),
         ("aws_sdk_sqs::", &["queue"]),

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::ManifestRoom;
+use super::{ManifestRoom, WindowShare, receive_window::ReceiveWindows};
 
 /// What one unit of the semaphore stands for. Semaphores count in `u32`; a budget is up to 10 GiB.
 const UNIT: u64 = 4096;
@@ -27,6 +27,9 @@ const UNIT: u64 = 4096;
 /// What an adaptive h2 receive window grows to at most, for all streams of a connection together (hyper 1.12,
 /// `BDP_LIMIT`).
 pub const ADAPTIVE_WINDOW_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Receive windows at most. Chosen: a registry and where it leads to, twice.
+const MOST_WINDOWS: u32 = 4;
 
 /// What the manifests of nearly every image stay under; a five-platform index with attestations has 40 KiB.
 const SMALL_IMAGE_BYTES: u64 = 256 * 1024;
@@ -42,7 +45,7 @@ pub struct ByteBudget(Arc<Parts>);
 struct Parts {
     copies: Arc<Semaphore>,
     copies_total: u64,
-    receive_window: u64,
+    windows: ReceiveWindows,
     pub(super) small_images: Arc<Semaphore>,
     pub(super) small_image: u64,
     pub(super) large_image: u64,
@@ -54,28 +57,17 @@ struct Parts {
 #[derive(Debug, Default)]
 pub(super) struct Books {
     held: AtomicU64,
-    /// Bytes that open reads over h2 have still to take in; at most a window of them is held.
-    receiving: AtomicU64,
-    window: u64,
     peak: AtomicU64,
 }
 
 impl Books {
     pub(super) fn add(&self, bytes: u64) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-        self.note();
+        let now = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(now, Ordering::Relaxed);
     }
 
     pub(super) fn take_away(&self, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn now(&self) -> u64 {
-        self.held.load(Ordering::Relaxed) + self.receiving.load(Ordering::Relaxed).min(self.window)
-    }
-
-    fn note(&self) {
-        self.peak.fetch_max(self.now(), Ordering::Relaxed);
     }
 }
 
@@ -83,22 +75,24 @@ impl ByteBudget {
     /// A budget of that many bytes.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        let receive_window = ADAPTIVE_WINDOW_BYTES.min(bytes / 2);
+        let window = ADAPTIVE_WINDOW_BYTES.min(bytes / 2);
+        let windows = u32::try_from(bytes / 4 / window.max(1)).unwrap_or(MOST_WINDOWS).clamp(1, MOST_WINDOWS);
+        let windows = ReceiveWindows::new(window, windows);
         let large_image = LARGE_IMAGE_BYTES.min(bytes / 7);
         let small_image = SMALL_IMAGE_BYTES.min(bytes / 16);
         let images = (bytes / 16 / small_image.max(1)).clamp(1, 1024);
-        let copies = bytes.saturating_sub(receive_window + large_image + images * small_image);
+        let copies = bytes.saturating_sub(windows.bytes * windows.count + large_image + images * small_image);
         let units = (copies / UNIT).clamp(1, u64::from(u32::MAX >> 3));
         let permits = |count: u64| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Parts {
             copies: permits(units),
             copies_total: units * UNIT,
-            receive_window,
+            windows,
             small_images: permits(images),
             small_image,
             large_image,
             large_images: permits(1),
-            books: Arc::new(Books { window: receive_window, ..Books::default() }),
+            books: Arc::default(),
         }))
     }
 
@@ -109,14 +103,8 @@ impl ByteBudget {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         // The semaphore is never closed; a failure to acquire can't be, and would mean no limit.
         let permit = Arc::clone(&self.0.copies).acquire_many_owned(units).await.ok();
-        let books = Arc::clone(&self.0.books);
-        ByteLease(Arc::new(Lease {
-            bytes,
-            in_flight: AtomicU64::new(0),
-            room: AtomicWaker::new(),
-            books,
-            _permit: permit,
-        }))
+        let (in_flight, room, parts) = (AtomicU64::new(0), AtomicWaker::new(), Arc::clone(&self.0));
+        ByteLease(Arc::new(Lease { bytes, in_flight, room, parts, _permit: permit }))
     }
 
     /// Room for the manifests of one image: little, and more when it is needed.
@@ -130,7 +118,19 @@ impl ByteBudget {
     /// What an h2 connection may take in before it is read, in bytes.
     #[must_use]
     pub fn receive_window(&self) -> u64 {
-        self.0.receive_window
+        self.0.windows.bytes
+    }
+
+    /// How many hosts blobs may be read from over h2 at once.
+    #[must_use]
+    pub fn receive_windows(&self) -> u64 {
+        self.0.windows.count
+    }
+
+    /// Where connections count what they take in.
+    #[must_use]
+    pub fn receiving(&self) -> Receiving {
+        Receiving(Arc::clone(&self.0.books))
     }
 
     /// What all copies together may hold, in bytes.
@@ -142,7 +142,24 @@ impl ByteBudget {
     /// The most bytes that were held at once since this was asked last.
     #[must_use]
     pub fn take_peak(&self) -> u64 {
-        self.0.books.peak.swap(self.0.books.now(), Ordering::Relaxed)
+        let books = &self.0.books;
+        books.peak.swap(books.held.load(Ordering::Relaxed), Ordering::Relaxed)
+    }
+}
+
+/// Counts what connections have taken in and nobody has read. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Receiving(Arc<Books>);
+
+impl Receiving {
+    /// That many bytes came in.
+    pub fn came(&self, bytes: u64) {
+        self.0.add(bytes);
+    }
+
+    /// That many of them were read, or are gone.
+    pub fn went(&self, bytes: u64) {
+        self.0.take_away(bytes);
     }
 }
 
@@ -155,7 +172,7 @@ struct Lease {
     bytes: u64,
     in_flight: AtomicU64,
     room: AtomicWaker,
-    books: Arc<Books>,
+    parts: Arc<Parts>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -171,7 +188,7 @@ impl ByteLease {
     pub fn hold(&self, bytes: Bytes) -> Bytes {
         let size = bytes.len() as u64;
         self.0.in_flight.fetch_add(size, Ordering::AcqRel);
-        self.0.books.add(size);
+        self.0.parts.books.add(size);
         Bytes::from_owner(Held { bytes, lease: Arc::clone(&self.0) })
     }
 
@@ -191,13 +208,9 @@ impl ByteLease {
         if self.in_flight() < limit { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Counts an open read as holding what its connection may have taken in unread of the `bytes` that are to come: over
-    /// h2 its part of the receive window; over HTTP/1.1 `buffer` at most, which this lease covers.
-    #[must_use]
-    pub fn reading(&self, bytes: u64, buffer: Option<u64>) -> Reading {
-        let mut reading = Reading { left: bytes, counted: 0, buffer, books: Arc::clone(&self.0.books) };
-        reading.count();
-        reading
+    /// Waits until a read may be opened at `host` (`SCHEME://HOST:PORT`), whose connection takes in a whole window.
+    pub async fn window(&self, host: &str) -> WindowShare {
+        self.0.parts.windows.share(host).await
     }
 }
 
@@ -216,45 +229,9 @@ impl AsRef<[u8]> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let size = self.bytes.len() as u64;
-        self.lease.books.take_away(size);
+        self.lease.parts.books.take_away(size);
         self.lease.in_flight.fetch_sub(size, Ordering::AcqRel);
         self.lease.room.wake();
-    }
-}
-
-/// A read whose connection may hold bytes of it.
-#[derive(Debug)]
-pub struct Reading {
-    left: u64,
-    counted: u64,
-    /// What is read ahead at most; none: as much as the connection's window.
-    buffer: Option<u64>,
-    books: Arc<Books>,
-}
-
-impl Reading {
-    /// That many bytes have come out of the connection.
-    pub fn took(&mut self, bytes: u64) {
-        self.left = self.left.saturating_sub(bytes);
-        self.count();
-    }
-
-    fn count(&mut self) {
-        let now = self.buffer.map_or(self.left, |buffer| self.left.min(buffer));
-        let account = if self.buffer.is_some() { &self.books.held } else { &self.books.receiving };
-        if now >= self.counted {
-            account.fetch_add(now - self.counted, Ordering::Relaxed);
-            self.books.note();
-        } else {
-            account.fetch_sub(self.counted - now, Ordering::Relaxed);
-        }
-        self.counted = now;
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.took(u64::MAX);
     }
 }
 

@@ -5,18 +5,13 @@
 //!
 //! A permit is kept in the body that the stream carries, until the body ends or is dropped.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The cap of one registry.
 #[derive(Debug)]
 pub struct StreamCap {
-    /// Orders the caps, so that whoever needs two takes them in the same order as everybody else.
-    order: u64,
     total: u32,
     free: Arc<Semaphore>,
 }
@@ -34,9 +29,8 @@ impl StreamCap {
     /// A cap of that many streams, at least one.
     #[must_use]
     pub fn new(streams: u32) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let total = streams.clamp(1, u32::MAX >> 3);
-        Self { order: NEXT.fetch_add(1, Ordering::Relaxed), total, free: Arc::new(Semaphore::new(total as usize)) }
+        Self { total, free: Arc::new(Semaphore::new(total as usize)) }
     }
 
     /// How many streams it allows.
@@ -52,25 +46,28 @@ impl StreamCap {
 
     /// Waits for a copy's source and destination stream together.
     ///
-    /// Within one registry both come in one step: two copies could otherwise each hold one and wait for ever. Of
-    /// two registries the older cap is asked first, by everybody, to the same end.
+    /// Both come in one step, and who waits for one holds no other: two copies could otherwise each hold what the
+    /// other waits for, and a stream that nobody uses would be missing to others.
     ///
     /// # Errors
     /// [`CapTooSmall`].
     pub async fn pair(source: &Self, destination: &Self) -> Result<StreamPermit, CapTooSmall> {
-        let mut permits = Vec::with_capacity(2);
-        if source.order == destination.order {
+        if Arc::ptr_eq(&source.free, &destination.free) {
             if source.total < 2 {
                 return Err(CapTooSmall);
             }
-            permits.extend(source.take(2).await);
-        } else {
-            let (first, second) =
-                if source.order < destination.order { (source, destination) } else { (destination, source) };
-            permits.extend(first.take(1).await);
-            permits.extend(second.take(1).await);
+            return Ok(StreamPermit(source.take(2).await.into_iter().collect()));
         }
-        Ok(StreamPermit(permits))
+        let (mut waited_for, mut other) = (source, destination);
+        loop {
+            let first = waited_for.take(1).await;
+            if let Ok(second) = Arc::clone(&other.free).try_acquire_owned() {
+                return Ok(StreamPermit(first.into_iter().chain([second]).collect()));
+            }
+            // The next wait is for the one that was missing.
+            drop(first);
+            std::mem::swap(&mut waited_for, &mut other);
+        }
     }
 
     /// The semaphore lives as long as the cap and is never closed, so there is always a permit.
@@ -96,6 +93,21 @@ mod tests {
         let _second = StreamCap::pair(&cap, &cap).await.unwrap();
         let small = StreamCap::new(1);
         assert_eq!(StreamCap::pair(&small, &small).await.err(), Some(CapTooSmall));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_one_stream_holds_no_other() {
+        let (here, there) = (StreamCap::new(1), StreamCap::new(1));
+        let taken = there.one().await;
+        let copy = async { StreamCap::pair(&here, &there).await.unwrap() };
+        let others = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let free = tokio::time::timeout(Duration::from_secs(1), here.one()).await;
+            drop((free.expect("nobody uses the stream here"), taken));
+        };
+        let (_copy, ()) = tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(copy, others) })
+            .await
+            .expect("both came free");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,15 +1,17 @@
 //! Blobs: asked for, and opened to be streamed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::{
     HeaderValue, Method, StatusCode,
     header::{ACCEPT_ENCODING, RANGE},
 };
 use url::Url;
 
-use super::{Repository, request::Operation, upload::READ_BUFFER_BYTES};
+use super::{Repository, request::Operation};
 use crate::{
     error::{Error, ErrorType},
-    limits::{Admitted, Reading},
+    limits::{Admitted, WindowShare},
     oci::{Blob, Digest},
     provider::Action,
     transport::{Origin, Request, Response, redact},
@@ -23,10 +25,27 @@ const MAX_REDIRECTS: usize = 10;
 pub struct OpenedBlob {
     /// The answer whose body is the blob, or its rest.
     pub response: Response,
-    /// Counts what its connection holds of it.
-    pub reading: Reading,
     /// Where in the blob the body begins, in bytes: where it was asked to, or at the start if the source takes no ranges.
     pub offset: u64,
+}
+
+/// Whether a registry sends blobs itself, or only says where they are.
+#[derive(Debug, Default)]
+pub struct BlobsAt {
+    itself: AtomicBool,
+    elsewhere: AtomicBool,
+}
+
+impl BlobsAt {
+    fn note(&self, sent_itself: bool) {
+        let seen = if sent_itself { &self.itself } else { &self.elsewhere };
+        seen.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all reads so far were led elsewhere.
+    fn lead_away(&self) -> bool {
+        self.elsewhere.load(Ordering::Relaxed) && !self.itself.load(Ordering::Relaxed)
+    }
 }
 
 impl Repository {
@@ -67,7 +86,14 @@ impl Repository {
                 let range = HeaderValue::try_from(format!("bytes={offset}-"));
                 request.headers.extend(range.ok().map(|range| (RANGE, range)));
             }
-            let own = Origin::of(&url).as_ref() == Some(self.client.transport.origin());
+            let origin = Origin::of(&url);
+            let own = origin.as_ref() == Some(self.client.transport.origin());
+            let window = match origin {
+                // Who only says where to go sends no body; those who read there need the window.
+                _ if own && self.client.blobs_at.lead_away() => None,
+                Some(origin) => Some(self.window(leave, &operation, &origin).await?),
+                None => None,
+            };
             let response = if own {
                 self.send(&operation, request, &READ_ANSWERS).await?
             } else {
@@ -86,7 +112,15 @@ impl Repository {
                 }
                 response
             };
-            if matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+            let is_blob = matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+            if own {
+                self.client.blobs_at.note(is_blob);
+            }
+            if is_blob && response.h2 && window.is_none() {
+                continue; // the registry has it after all: asked again, with a window
+            }
+            if is_blob {
+                let window = window.filter(|_| response.h2);
                 let begins = if response.status == StatusCode::OK { 0 } else { offset };
                 let expected = blob.size.saturating_sub(begins);
                 return match response.content_length() {
@@ -102,15 +136,21 @@ impl Repository {
                         ),
                     )),
                     // What was asked for, as far as it says; the digest proves the rest.
-                    _ => {
-                        let reading = leave.lease().reading(expected, (!response.h2).then_some(READ_BUFFER_BYTES));
-                        Ok(OpenedBlob { response, reading, offset: begins })
-                    }
+                    // Over HTTP/1.1 the connection reads ahead what the lease covers.
+                    _ => Ok(OpenedBlob { response: response.keeping(window), offset: begins }),
                 };
             }
             url = self.redirected(&operation, &url, &response)?;
         }
         Err(fail(ErrorType::UnsafeRedirect, format!("over {MAX_REDIRECTS} redirects")))
+    }
+
+    async fn window(&self, leave: &Admitted, operation: &Operation, at: &Origin) -> Result<WindowShare, Error> {
+        let share = self.run.deadline.bound(leave.lease().window(&at.to_string())).await;
+        share.map_err(|passed| {
+            let text = format!("{}: no receive window became free: {passed}", self.doing(operation));
+            Error::new(ErrorType::DeadlineExceeded, text)
+        })
     }
 
     fn redirected(&self, operation: &Operation, from: &Url, response: &Response) -> Result<Url, Error> {

@@ -14,10 +14,17 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, combinators::BoxBody};
+use http_body_util::{BodyExt, Empty, combinators::BoxBody};
+use hyper::body::Incoming;
 
-use super::{Failure, meter::Progress};
+use super::{
+    Failure,
+    meter::Progress,
+    unread::{OpenRead, Unread},
+};
 use crate::deadline::Deadline;
+
+type SentBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The body of a request.
 pub enum RequestBody {
@@ -32,7 +39,7 @@ pub enum RequestBody {
 /// A body that is sent while it is made. Its size hint must be exact: it becomes `Content-Length`.
 pub struct StreamBody {
     /// The bytes. A failure ends the request without ending its body, so that no server takes it for whole.
-    pub body: BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>,
+    pub body: SentBody,
     /// How far it has come, to tell a slow transfer from a stalled one.
     pub progress: Arc<Progress>,
 }
@@ -56,24 +63,25 @@ pub struct Response {
     pub headers: HeaderMap,
     /// Whether it came over HTTP/2.
     pub h2: bool,
-    body: reqwest::Body,
+    body: ReadBody,
     stall: Duration,
     deadline: Deadline,
-    /// What is given back when the answer has been read or dropped.
-    kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Response {
-    pub(super) fn new(response: reqwest::Response, stall: Duration, deadline: Deadline) -> Self {
-        let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+    pub(super) fn new(response: http::Response<Incoming>, stall: Duration, deadline: Deadline) -> Self {
+        let (parts, body) = response.into_parts();
         let h2 = parts.version == Version::HTTP_2;
-        Self { status: parts.status, headers: parts.headers, h2, body, stall, deadline, kept: None }
+        let read = parts.extensions.get::<Arc<Unread>>().map(Unread::open);
+        let body = ReadBody { body, read, kept: None };
+        Self { status: parts.status, headers: parts.headers, h2, body, stall, deadline }
     }
 
     /// Keeps leave that was needed for the exchange until the answer has been read or dropped.
     #[must_use]
-    pub fn keeping(self, leave: impl Any + Send + Sync) -> Self {
-        Self { kept: Some(Box::new(leave)), ..self }
+    pub fn keeping(mut self, leave: impl Any + Send + Sync) -> Self {
+        self.body.kept = Some(Box::new((self.body.kept.take(), leave)));
+        self
     }
 
     /// The size that the headers promise, in bytes.
@@ -122,7 +130,7 @@ impl Response {
     /// The body, to be streamed on. Whoever streams watches for stalls itself.
     #[must_use]
     pub fn into_body(self) -> BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-        BodyExt::boxed(Keeping { body: self.body, kept: self.kept })
+        self.body.boxed()
     }
 
     /// The next bytes of the body; `None` at its end.
@@ -135,7 +143,7 @@ impl Response {
             let next = self.deadline.bound(tokio::time::timeout(stall, self.body.frame())).await?;
             match next.map_err(|_| Failure::Stalled(stall))? {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(Failure::Broken(Box::new(error.without_url()))),
+                Some(Err(error)) => return Err(Failure::Broken(error)),
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
                         return Ok(Some(bytes));
@@ -146,13 +154,15 @@ impl Response {
     }
 }
 
-/// A body that keeps what was needed for it until it ends or is dropped.
-struct Keeping {
-    body: reqwest::Body,
+/// A body that says what is taken of it, and keeps what was needed for it, until it ends or is dropped.
+#[derive(Debug)]
+struct ReadBody {
+    body: Incoming,
+    read: Option<OpenRead>,
     kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
-impl Body for Keeping {
+impl Body for ReadBody {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -161,24 +171,29 @@ impl Body for Keeping {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let next = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if !matches!(next, Some(Ok(_))) {
-            self.kept = None;
+        match (&next, &mut self.read) {
+            (Some(Ok(frame)), Some(read)) => read.took(frame.data_ref().map_or(0, |bytes| bytes.len() as u64)),
+            (None, Some(read)) => read.end(),
+            _ => {}
         }
-        Poll::Ready(next.map(|frame| frame.map_err(|error| error.without_url().into())))
+        if !matches!(next, Some(Ok(_))) {
+            (self.read, self.kept) = (None, None);
+        }
+        Poll::Ready(next.map(|frame| frame.map_err(Into::into)))
     }
 }
 
 impl RequestBody {
-    pub(super) fn into_parts(self) -> (reqwest::Body, Option<Arc<Progress>>) {
+    pub(super) fn into_parts(self) -> (SentBody, Option<Arc<Progress>>) {
         match self {
-            Self::Empty => (reqwest::Body::default(), None),
+            Self::Empty => (Empty::new().map_err(|never| match never {}).boxed(), None),
             Self::Pieces(pieces) => {
                 let progress = Arc::<Progress>::default();
-                (reqwest::Body::wrap(Pieces::new(pieces, &progress)), Some(progress))
+                (Pieces::new(pieces, &progress).map_err(|never| match never {}).boxed(), Some(progress))
             }
             Self::Stream(stream) => {
                 debug_assert!(stream.body.size_hint().exact().is_some(), "a streamed body's size must be exact");
-                (reqwest::Body::wrap(stream.body), Some(stream.progress))
+                (stream.body, Some(stream.progress))
             }
         }
     }

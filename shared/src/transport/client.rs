@@ -7,18 +7,28 @@ use std::{
     time::Duration,
 };
 
-use reqwest::redirect::Policy;
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use http_body_util::combinators::BoxBody;
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use super::{Failure, Origin, Request, Response, guard::GuardedResolver, guard::forbidden_address, tls::Trust};
-use crate::deadline::Deadline;
-
-/// For a connection, TLS included. Chosen: far over any real one within a continent, well under a short deadline.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use super::{
+    Failure, Origin, Request, Response,
+    connection::Connector,
+    guard::{Resolver, forbidden_address},
+    tls::Trust,
+};
+use crate::{deadline::Deadline, limits::Receiving};
 
 /// Between pings on an h2 connection that has streams open, and the least time for their answers. Chosen.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("transship/", env!("CARGO_PKG_VERSION")));
 
 /// How much an h2 connection may take in before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +48,11 @@ pub struct Clients {
     connections: u32,
     /// How long a connection's peer may leave a ping unanswered.
     silence: Duration,
-    made: Mutex<HashMap<ClientKind, reqwest::Client>>,
+    receiving: Receiving,
+    made: Mutex<HashMap<ClientKind, HttpClient>>,
 }
+
+type HttpClient = Client<Connector, BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>>;
 
 /// What makes one client different from another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,42 +65,36 @@ struct ClientKind {
 }
 
 impl Clients {
-    /// Clients whose h2 connections take in as much as `window`, `connections` of them to one host; one whose peer is
-    /// silent for longer than `stall` is given up.
+    /// Clients whose h2 connections take in as much as `window`, which they count in `receiving`, `connections` of them to
+    /// one host; one whose peer is silent for longer than `stall` is given up.
     #[must_use]
-    pub fn new(window: ReceiveWindow, connections: u32, stall: Duration) -> Self {
+    pub fn new(window: ReceiveWindow, receiving: Receiving, connections: u32, stall: Duration) -> Self {
         let silence = stall.max(KEEP_ALIVE);
-        Self { trust: Trust::default(), window, connections, silence, made: Mutex::default() }
+        Self { trust: Trust::default(), window, connections, silence, receiving, made: Mutex::default() }
     }
 
-    fn client(&self, kind: &ClientKind) -> Result<reqwest::Client, Failure> {
+    fn client(&self, kind: &ClientKind) -> Result<HttpClient, Failure> {
         // Held for a look-up, or once for a client's making; a poisoned map still holds good clients.
         let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(client) = made.get(kind) {
             return Ok(client.clone());
         }
         let tls = self.trust.client_config(kind.ca_certificate.as_deref()).map_err(Failure::Untrusted)?;
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            // Redirects and retries are ours: both need to know about credentials, deadlines and counts.
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
+        let resolver = if kind.guarded { Resolver::Guarded } else { Resolver::Plain };
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
             // A connection that died without a word would be used by every further try.
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(self.silence)
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("transship/", env!("CARGO_PKG_VERSION")));
-        builder = match self.window {
+            .http2_keep_alive_timeout(self.silence);
+        match self.window {
             ReceiveWindow::Adaptive => builder.http2_adaptive_window(true),
             ReceiveWindow::Fixed(bytes) => {
                 builder.http2_initial_connection_window_size(bytes).http2_initial_stream_window_size(bytes)
             }
         };
-        if kind.guarded {
-            builder = builder.dns_resolver(GuardedResolver);
-        }
-        let client = builder.build().map_err(|error| Failure::Broken(Box::new(error)))?;
+        let client = builder.build(Connector::new(tls, resolver, self.receiving.clone()));
         made.insert(kind.clone(), client.clone());
         Ok(client)
     }
@@ -201,7 +208,13 @@ impl Transport {
         };
         let client = self.clients.client(&kind)?;
         let (body, progress) = request.body.into_parts();
-        let sending = client.request(request.method, request.url).headers(request.headers).body(body).send();
+        let mut message = http::Request::new(body);
+        *message.method_mut() = request.method;
+        *message.uri_mut() = request.url.as_str().parse().map_err(|error| Failure::Broken(Box::new(error) as _))?;
+        *message.headers_mut() = request.headers;
+        message.headers_mut().entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        message.headers_mut().insert(header::USER_AGENT, USER_AGENT);
+        let sending = client.request(message);
         let stall = self.settings.stall;
         let patience = request.patience.unwrap_or(stall).max(stall);
         let response = match progress {

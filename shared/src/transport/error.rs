@@ -41,8 +41,7 @@ pub enum Failure {
 
 impl Failure {
     /// Reads what the HTTP crate says.
-    pub(super) fn of(error: reqwest::Error) -> Self {
-        let error = error.without_url();
+    pub(super) fn of(error: hyper_util::client::legacy::Error) -> Self {
         if let Some(forbidden) = find::<ForbiddenAddress>(&error) {
             return Self::Forbidden(forbidden.to_string());
         }

@@ -4,9 +4,15 @@
 //! could make a function fetch from there could read its credentials. Literal addresses are checked before the
 //! request, names after they are resolved, in the resolver itself, so that no second look-up can answer otherwise.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    task::{Context, Poll},
+    vec,
+};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use futures::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name;
+use tower_service::Service;
 
 /// A name or a literal leads where nothing that a registry names may lead.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -16,23 +22,37 @@ pub(super) struct ForbiddenAddress {
     address: IpAddr,
 }
 
-/// Resolves names, and leaves out loopback, link-local, unspecified and multicast addresses.
-///
-/// Private addresses stay: a public name that resolves to one is how VPC interface endpoints work, and verified TLS
-/// says who is there.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct GuardedResolver;
+/// Resolves names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resolver {
+    /// To all their addresses.
+    Plain,
+    /// Without loopback, link-local, unspecified and multicast addresses.
+    ///
+    /// Private addresses stay: a public name that resolves to one is how VPC interface endpoints work, and verified TLS
+    /// says who is there.
+    Guarded,
+}
 
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Resolver {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let guarded = *self == Self::Guarded;
         Box::pin(async move {
             let host = name.as_str().to_owned();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             let (forbidden, allowed): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|address| inside_the_machine(address.ip()));
+                found.into_iter().partition(|address| guarded && inside_the_machine(address.ip()));
             match (allowed.is_empty(), forbidden.first()) {
                 (true, Some(address)) => Err(ForbiddenAddress { host, address: address.ip() }.into()),
-                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
+                _ => Ok(allowed.into_iter()),
             }
         })
     }
@@ -128,7 +148,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_resolves_to_loopback_is_refused_by_the_resolver() {
-        let refused = GuardedResolver.resolve("localhost".parse().unwrap()).await;
+        let refused = Resolver::Guarded.call("localhost".parse().unwrap()).await;
         assert!(refused.err().is_some_and(|error| error.downcast_ref::<ForbiddenAddress>().is_some()));
+        assert!(Resolver::Plain.call("localhost".parse().unwrap()).await.is_ok_and(|mut found| found.next().is_some()));
     }
 }

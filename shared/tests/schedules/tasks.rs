@@ -96,9 +96,14 @@ async fn sent(world: &World, who: &str, from: &Registry, to: &Registry, leave: L
     }
     leave.admitted.started();
     let lease = leave.admitted.lease();
-    let (h2, ahead) = (dice.bool(), (lease.bytes() / 4).min(FRAME));
-    let reading = lease.reading(dice.u64(1..1 << 30), (!h2).then_some(ahead));
-    let most = lease.bytes() - ahead;
+    let most = lease.bytes() - (lease.bytes() / 4).min(FRAME);
+    // A read may be led elsewhere, and over HTTP/1.1 it has no window.
+    let host = format!("host {}", if dice.bool() { from.number } else { dice.usize(..8) });
+    let window = match dice.u8(..4) {
+        0 => None,
+        _ => Some(world.watchdog.waits(who, &[Need::Window], lease.window(&host)).await),
+    };
+    let window = window.map(|share| (world.reads_at(host), share));
     for _ in 0..dice.u8(1..8) {
         let frame = dice.u64(1..=most.min(FRAME));
         let room = poll_fn(|context| lease.poll_room(most - frame + 1, context));
@@ -106,7 +111,8 @@ async fn sent(world: &World, who: &str, from: &Registry, to: &Registry, leave: L
         let_go(leave.hold(world, frame), dice, 1500);
         pause(dice, 40).await;
     }
-    drop(reading);
+    // With the body, which a client may have for longer.
+    let_go(window, dice, 500);
     let closing = Instant::now();
     pause(dice, 300).await;
     let_go(leave.clone(), dice, 3000);

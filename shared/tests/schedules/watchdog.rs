@@ -26,6 +26,8 @@ pub(crate) enum Need {
     Streams(usize),
     /// The budget of all copies.
     Bytes,
+    /// A receive window.
+    Window,
     /// The client, to let go of bytes of this very copy.
     Room,
     /// A place among the images in work.
@@ -43,6 +45,7 @@ impl fmt::Display for Need {
             Self::Starts(at) => write!(f, "a start at registry {at}"),
             Self::Streams(at) => write!(f, "streams at registry {at}"),
             Self::Bytes => f.write_str("the copies' bytes"),
+            Self::Window => f.write_str("a receive window"),
             Self::Room => f.write_str("its own bytes to go"),
             Self::Image => f.write_str("a place for an image"),
             Self::Manifests => f.write_str("the large share of the manifests"),
@@ -134,7 +137,8 @@ fn to_be_had(world: &World, need: Need) -> bool {
         Need::Streams(at) => at_once(registry(at).streams.one()),
         Need::Bytes => at_once(world.budget.reserve(1)),
         Need::Image => at_once(world.budget.manifests()),
-        Need::Room | Need::Manifests => false,
+        // Who waits for a window may wait for any of several hosts.
+        Need::Room | Need::Manifests | Need::Window => false,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Registries, a budget, and our own count of what is taken of them, to be compared with what may be.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use transfer::{
     deadline::Deadline,
-    limits::{Admitted, ByteBudget, CopyLimits, Quota, StreamCap},
+    limits::{Admitted, ByteBudget, CopyLimits, Quota, Receiving, StreamCap},
 };
 
 use crate::watchdog::Watchdog;
@@ -101,6 +102,9 @@ pub(crate) struct World {
     pub(crate) claimed: Arc<Gauge>,
     /// What is held, of blobs and of manifests, by our count.
     pub(crate) held: Arc<Gauge>,
+    /// What connections may take in that blobs are read from.
+    windows: Arc<Gauge>,
+    hosts: Mutex<HashMap<String, Weak<HostRead>>>,
     pub(crate) deadline: Deadline,
     pub(crate) watchdog: Watchdog,
 }
@@ -109,12 +113,15 @@ impl World {
     pub(crate) fn roll(dice: &mut Rng) -> Self {
         let bytes = (1 << dice.u32(20..=26)) + dice.u64(..1 << 20);
         let budget = ByteBudget::new(bytes);
+        let windows = budget.receive_window() * budget.receive_windows();
         Self {
             registries: (1..=dice.usize(2..=4)).map(|number| Registry::roll(number, dice)).collect(),
             bytes,
             reserved: Gauge::new("the copies' bytes".to_owned(), budget.for_copies()),
-            claimed: Gauge::new("bytes of manifests".to_owned(), bytes - budget.for_copies() - budget.receive_window()),
+            claimed: Gauge::new("bytes of manifests".to_owned(), bytes - budget.for_copies() - windows),
             held: Gauge::new("bytes held".to_owned(), bytes),
+            windows: Gauge::new("bytes of receive windows".to_owned(), windows),
+            hosts: Mutex::default(),
             budget,
             deadline: Deadline::after(Duration::from_secs(1_000_000)),
             watchdog: Watchdog::new(),
@@ -123,6 +130,20 @@ impl World {
 
     pub(crate) fn any(&self, dice: &mut Rng) -> &Registry {
         &self.registries[dice.usize(..self.registries.len())]
+    }
+
+    /// Counts a read at `host`, whose connection may hold a whole window while any is open.
+    pub(crate) fn reads_at(&self, host: String) -> Arc<HostRead> {
+        let mut hosts = self.hosts.lock().unwrap();
+        hosts.get(&host).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let bytes = self.budget.receive_window();
+            let receiving = self.budget.receiving();
+            receiving.came(bytes);
+            let _counted = [self.windows.add(bytes), self.held.add(bytes)];
+            let read = Arc::new(HostRead { _counted, _came: Came(receiving, bytes) });
+            hosts.insert(host, Arc::downgrade(&read));
+            read
+        })
     }
 
     pub(crate) fn limits<'w>(&'w self, from: &'w Registry, to: &'w Registry) -> CopyLimits<'w> {
@@ -134,6 +155,20 @@ impl World {
             destination: &to.streams,
             budget: &self.budget,
         }
+    }
+}
+
+/// Reads at one host, whose connection is as full as it may be, until the last is dropped.
+pub(crate) struct HostRead {
+    _counted: [Tally; 2],
+    _came: Came,
+}
+
+struct Came(Receiving, u64);
+
+impl Drop for Came {
+    fn drop(&mut self) {
+        self.0.went(self.1);
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{
     error::{Error, ErrorType, chain},
-    limits::{Admitted, Reading},
+    limits::Admitted,
     oci::Blob,
     registry::{OpenedBlob, Repository},
     retry::RetryPolicy,
@@ -45,7 +45,7 @@ pub(super) struct ResumingBody {
 
 enum State {
     /// A read is under way; that many of its bytes were given before it broke off and are passed over.
-    Reading { body: BoxBody<Bytes, Failure>, reading: Reading, pass_over: u64 },
+    Reading { body: BoxBody<Bytes, Failure>, pass_over: u64 },
     /// The next read is being opened. The lock only makes it `Sync`, as request bodies must be; it is never contended.
     Opening(Mutex<BoxFuture<'static, Result<OpenedBlob, Error>>>),
     /// All was given, or nothing more can be.
@@ -88,7 +88,7 @@ impl ResumingBody {
         policy: RetryPolicy,
         opened: OpenedBlob,
     ) -> Self {
-        let state = State::Reading { body: opened.response.into_body(), reading: opened.reading, pass_over: 0 };
+        let state = State::Reading { body: opened.response.into_body(), pass_over: 0 };
         let (source, leave, blob) = (source.clone(), leave.clone(), blob.clone());
         Self { source, leave, blob, policy, broken: 0, broken_at: 0, given: 0, silence: Silence::default(), state }
     }
@@ -122,7 +122,7 @@ impl ResumingBody {
 
     /// The next bytes of the read that is under way, those passed over left out; a stall is a failure of it.
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
-        let State::Reading { body, reading, pass_over } = &mut self.state else { return Poll::Ready(Ok(None)) };
+        let State::Reading { body, pass_over } = &mut self.state else { return Poll::Ready(Ok(None)) };
         let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
             let limit = self.source.client().transport.stall();
             return match self.silence.poll_longer_than(limit, context) {
@@ -136,7 +136,6 @@ impl ResumingBody {
         self.silence.end();
         let Some(frame) = frame.transpose()? else { return Poll::Ready(Ok(None)) };
         let mut bytes = frame.into_data().unwrap_or_default(); // trailers are no bytes
-        reading.took(bytes.len() as u64);
         let over = usize::try_from(*pass_over).unwrap_or(usize::MAX).min(bytes.len());
         bytes.advance(over);
         *pass_over -= over as u64;
@@ -164,11 +163,7 @@ impl Body for ResumingBody {
                         Ok(opened) => {
                             // A source that takes no ranges begins at the start again.
                             let pass_over = this.given - opened.offset;
-                            this.state = State::Reading {
-                                body: opened.response.into_body(),
-                                reading: opened.reading,
-                                pass_over,
-                            };
+                            this.state = State::Reading { body: opened.response.into_body(), pass_over };
                         }
                         Err(error) => {
                             this.state = State::Ended;
