@@ -33,11 +33,16 @@ pub(crate) struct Upstream {
     cut_after: Option<u64>,
     stall_after: Option<u64>,
     per_second: Option<u64>,
+    owed: Duration,
 }
+
+/// What a body that is read slowly waits at least, where it waits.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(5);
 
 impl Upstream {
     pub(crate) fn new(body: Incoming, pen: Pen, actions: &[Action]) -> Self {
-        let mut this = Self { body, pen, read: 0, cut_after: None, stall_after: None, per_second: None };
+        let mut this =
+            Self { body, pen, read: 0, cut_after: None, stall_after: None, per_second: None, owed: Duration::ZERO };
         for action in actions {
             match action {
                 Action::CutRequestAfter(bytes) => this.cut_after = Some(*bytes),
@@ -67,7 +72,11 @@ impl Upstream {
             self.read += bytes.len() as u64;
             self.pen.received(bytes.len());
             if let Some(rate) = self.per_second {
-                tokio::time::sleep(pace(bytes.len(), rate)).await;
+                // A timer has milliseconds; frames may have a byte.
+                self.owed += pace(bytes.len(), rate);
+                if self.owed >= SHORTEST_SLEEP {
+                    tokio::time::sleep(std::mem::take(&mut self.owed)).await;
+                }
             }
             return Ok(Some(bytes));
         }

@@ -19,6 +19,7 @@ mod held_back;
 mod inside;
 mod manifests_at_once;
 mod memory;
+mod peak;
 mod repeats;
 mod retry_after;
 mod retry_counts;
