@@ -62,7 +62,7 @@ pub struct SyncReport {
     pub throttled: u32,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
-    /// The most bytes that were held at once; of what h2 connections took in unread, the most that it can have been.
+    /// The most bytes that were held at once: of blobs and manifests on their way, and unread in connections.
     pub peak_buffer_bytes: u64,
     /// Why it could not be done.
     #[serde(skip_serializing_if = "Option::is_none")]
