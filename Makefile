@@ -43,10 +43,11 @@ conformance: ## run the OCI conformance suite (a Go program) against the emulato
 	cargo build $(LOCKED) --workspace --all-targets
 	scripts/conformance "$(TARGET)/debug/emulator"
 
-memory: ## measure the memory that a layer of 2 and of 4 GiB takes (needs 10 GiB of /dev/shm)
+memory: ## measure the memory that large layers take, and one to each kind of registry (needs 10 GiB of /dev/shm)
 	scripts/install-test-tools
 	cargo build $(LOCKED) --release --bin on-push --bin fanout
 	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/release" cargo run $(LOCKED) --quiet --package scenarios --bin memory
+	TRANSSHIP_BIN_DIR="$(abspath $(TARGET))/release" cargo run $(LOCKED) --quiet --package scenarios --bin layer
 
 start: ## measure how long the shipped functions take from start to first poll, and their size
 	cargo build $(LOCKED) --release --bin on-push --bin fanout

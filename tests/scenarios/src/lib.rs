@@ -14,6 +14,7 @@ pub mod function;
 pub mod http_client;
 pub mod lambda;
 pub mod layout;
+pub mod measure;
 pub mod skopeo;
 pub mod watchdog;
 pub mod world;

@@ -15,6 +15,7 @@ use scenarios::{
     DockerRegistry, Function, Settings,
     http_client::client,
     layout::sha256,
+    measure::{cpu_seconds, mib},
     world::{SOURCE, push_event},
 };
 use serde_json::{Value, json};
@@ -106,21 +107,6 @@ fn entry(registry: &DockerRegistry) -> Value {
         Some(pem) => json!({ "ca_certificate": pem }),
         None => json!({ "plain_http": true }),
     }
-}
-
-/// User and system time of the process so far.
-fn cpu_seconds(function: &Function) -> f64 {
-    let pid = function.pid().expect("the function runs still");
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process has a status");
-    // Fields 14 and 15, counted from the bracket behind the name, which may hold spaces (proc_pid_stat(5)).
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().expect("a number of ticks")).sum();
-    ticks / 100.0 // USER_HZ, which is 100 on every Linux that Lambda runs on
-}
-
-#[allow(clippy::cast_precision_loss, reason = "numbers for a person")]
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / MIB as f64
 }
 
 /// An image that was written.
