@@ -140,6 +140,11 @@ impl Registry {
         self.shared.blob_mounting.store(on, Ordering::SeqCst);
     }
 
+    /// Switches the redirects of blob reads, at a registry that was built with them.
+    pub fn set_blob_redirects(&self, on: bool) {
+        self.shared.redirecting.store(on, Ordering::SeqCst);
+    }
+
     /// An `Authorization` header that an ECR or ECR Public registry accepts, for tests of the emulator itself.
     #[must_use]
     pub fn ecr_authorization(&self) -> String {
@@ -190,6 +195,8 @@ pub(crate) struct Shared {
     pub(crate) pull_limit: Option<u64>,
     pub(crate) pulls: AtomicU64,
     pub(crate) blob_mounting: AtomicBool,
+    /// Whether blob reads are redirected, where there is a server for that.
+    pub(crate) redirecting: AtomicBool,
     /// Tokens issued before this are expired.
     pub(crate) tokens_since: AtomicU64,
     pub(crate) secure: bool,

@@ -1,5 +1,7 @@
 //! Blobs: reading, redirects, deleting.
 
+use std::sync::atomic::Ordering;
+
 use crate::{
     registry::{
         Shared, objects,
@@ -17,7 +19,7 @@ pub(super) fn get(shared: &Shared, head: &Head, name: &str, digest: &str) -> Ans
         return Err(Reply::new(401).into());
     }
     let Some(blob) = shared.store.blob(name, digest) else { return Err(missing(shared, name)) };
-    if shared.blob_address.is_some() && !head_only {
+    if shared.blob_address.is_some() && shared.redirecting.load(Ordering::SeqCst) && !head_only {
         let location = objects::presign(shared, name, digest);
         return Ok(Reply::new(307).header("location", location).body("text/html; charset=utf-8", ""));
     }

@@ -305,6 +305,7 @@ impl Builder {
             pull_limit: self.pull_limit,
             pulls: AtomicU64::new(0),
             blob_mounting: AtomicBool::new(self.blob_mounting),
+            redirecting: AtomicBool::new(true),
             tokens_since: AtomicU64::new(0),
             secure: self.tls.is_some(),
             address: address(&registry),
