@@ -151,6 +151,11 @@ async fn ask(
             post(realm, bearer, scopes, &form, repository).await?
         }
         Login::Anonymous => get(realm, bearer, scopes, None, repository).await?,
+        // Its secret is the authority's alone. At ACR it never gets here: it was exchanged before.
+        Login::ServicePrincipal(_) => {
+            let text = "the configured credentials are an application of Microsoft Entra ID, which ACR alone takes";
+            return Err(Error::new(ErrorType::Unauthorized, text));
+        }
         Login::Password { user, password } => {
             let response = get(realm, bearer, scopes, Some((user, password)), repository).await?;
             if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
