@@ -64,7 +64,8 @@ impl TokenCache {
         {
             return Ok(token.text.clone());
         }
-        let token = fetch(bearer, &scopes, repository, asking).await?;
+        // Boxed: it is rare, and would be part of every future that sends a request.
+        let token = Box::pin(fetch(bearer, &scopes, repository, asking)).await?;
         let text = token.text.clone();
         tokens.insert(key, token);
         Ok(text)

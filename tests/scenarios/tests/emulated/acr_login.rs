@@ -36,7 +36,7 @@ fn exchanges(world: &World) -> usize {
 
 fn assert_unsaid(function: &Function) {
     for line in function.lines() {
-        for secret in ["hunter2", "refresh_token=", "access_token="] {
+        for secret in ["hunter2", "eyJzZXJ2aWNlIjoi"] {
             assert!(!line.contains(secret), "a log line says a secret: {line}");
         }
     }
