@@ -157,8 +157,9 @@ async fn one_config_json_for_several_registries_is_fetched_once() {
         let outside = image_message(&source, format!("{to}/elsewhere/app:v1"));
         delivered(&world, &mut function, &outside).await;
         assert!(!world.destination.store().repositories().contains(&"elsewhere/app".to_owned()));
+        assert_eq!(world.aws.count("secretsmanager", "GetSecretValue"), 2, "what is refused is fetched again, once");
 
-        // What is refused is fetched again, once for all that share it.
+        // The refusal of one entry is none of the others'.
         world.aws.secrets().put("docker", &text("of-tomorrow"));
         world.forget();
         let other = format!("{from}/team/two:v1");
