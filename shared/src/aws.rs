@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_credential_types::{Credentials, provider::ProvideCredentials};
 use aws_sdk_ecr::{
     config::{
         ConfigBag, Intercept, RuntimeComponents,
@@ -42,6 +43,26 @@ impl Aws {
                     .load()
             })
             .await
+    }
+
+    /// What the function's own calls are signed with, and the region they are for.
+    ///
+    /// # Errors
+    /// `InvalidConfig` without a region, `Unauthorized` without credentials.
+    pub(crate) async fn signer(&self, doing: &str) -> Result<(Credentials, String), Error> {
+        let config = self.config().await;
+        let region = config.region().map(|region| region.as_ref().to_owned());
+        let region = region.ok_or_else(|| {
+            Error::new(ErrorType::InvalidConfig, format!("{doing}: no region is known; set AWS_REGION"))
+        })?;
+        let none = |reason: &str| {
+            Error::new(ErrorType::Unauthorized, format!("{doing}: there are no AWS credentials to sign with{reason}"))
+        };
+        let provider = config.credentials_provider().ok_or_else(|| none(""))?;
+        let credentials = provider.provide_credentials().await;
+        let credentials =
+            credentials.map_err(|error| none(&format!(": {}; check the function's role", chain(&error))))?;
+        Ok((credentials, region))
     }
 
     /// The configuration for calls to `region`, or to the function's own where none is given.

@@ -9,12 +9,15 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use url::Url;
 
 use crate::{
     aws::{Aws, failure},
+    azure::AcrLogin,
     config::{Config, RegistryConfig},
     ecr::{EcrApi, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
     error::{Error, ErrorType},
+    google::GoogleLogin,
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
     oci::Reference,
     provider::Provider,
@@ -23,7 +26,7 @@ use crate::{
         AnonymousLogin, Authenticator, BlobsAt, LoginSource, Quotas, RegistryClient, Repository, Run, SentLately,
     },
     retry::RetryPolicy,
-    secrets::SecretLogin,
+    secrets::{SecretLogin, SecretStore},
     settings::{ConfigSource, Environment},
     sync::{Destination, Ends, RepositoryCreation, Syncer},
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
@@ -116,6 +119,7 @@ async fn config_text(environment: &Environment, aws: &Aws) -> Result<String, Err
 struct Registries {
     config: Arc<Config>,
     aws: Arc<Aws>,
+    secrets: Arc<SecretStore>,
     clients: Arc<Clients>,
     configured: Vec<Origin>,
     tuning: Tuning,
@@ -141,7 +145,8 @@ impl Registries {
         let connections = tuning.connections.unwrap_or(CONNECTIONS);
         let clients = Clients::new(window, budget.receiving(), connections, config.limits.request_timeout);
         let clients = Arc::new(clients);
-        Self { config, aws, clients, configured, tuning, made: Mutex::default() }
+        let secrets = Arc::new(SecretStore::new(Arc::clone(&aws)));
+        Self { config, aws, secrets, clients, configured, tuning, made: Mutex::default() }
     }
 
     fn known(&self, host: &str) -> Result<Known, Error> {
@@ -157,16 +162,7 @@ impl Registries {
 
     fn make(&self, registry: RegistryConfig) -> Result<Known, Error> {
         let limits = self.config.limits;
-        let settings = TransportSettings {
-            endpoint: registry.endpoint.clone(),
-            ca_certificate: registry.ca_certificate.clone(),
-            configured: self.configured.clone(),
-            redirects: registry.redirects.clone(),
-            stall: limits.request_timeout,
-        };
-        let transport = Transport::new(Arc::clone(&self.clients), settings).ok_or_else(|| {
-            Error::new(ErrorType::InvalidConfig, format!("registries.{}: its endpoint has no host", registry.host))
-        })?;
+        let transport = self.way_to_registry(&registry)?;
         let api = registry
             .ecr
             .clone()
@@ -180,7 +176,7 @@ impl Registries {
         let client = RegistryClient {
             provider: registry.provider,
             transport,
-            auth: self.authenticator(&registry, api.as_ref()),
+            auth: self.authenticator(&registry, api.as_ref())?,
             streams: StreamCap::new(streams),
             policy: RetryPolicy { max_attempts: limits.max_attempts },
             quotas: Quotas::new(registry.provider, streams),
@@ -192,13 +188,45 @@ impl Registries {
         Ok(Known { client: Arc::new(client), api, repositories })
     }
 
-    fn authenticator(&self, registry: &RegistryConfig, api: Option<&Arc<EcrApi>>) -> Authenticator {
+    fn way_to_registry(&self, registry: &RegistryConfig) -> Result<Transport, Error> {
+        let settings = TransportSettings {
+            endpoint: registry.endpoint.clone(),
+            ca_certificate: registry.ca_certificate.clone(),
+            configured: self.configured.clone(),
+            redirects: registry.redirects.clone(),
+            stall: self.config.limits.request_timeout,
+        };
+        self.way(settings, &registry.host)
+    }
+
+    /// The way to a service that gives logins for a registry, and to `beside`, which belongs to it.
+    fn way_to_login(
+        &self,
+        registry: &RegistryConfig,
+        endpoint: &Url,
+        beside: &[&Url],
+        ca_certificate: &Option<Arc<str>>,
+    ) -> Result<Transport, Error> {
+        let settings = TransportSettings {
+            endpoint: endpoint.clone(),
+            ca_certificate: ca_certificate.clone(),
+            configured: beside.iter().filter_map(|url| Origin::of(url)).collect(),
+            redirects: Vec::new(),
+            stall: self.config.limits.request_timeout,
+        };
+        self.way(settings, &registry.host)
+    }
+
+    fn way(&self, settings: TransportSettings, host: &str) -> Result<Transport, Error> {
+        let endpoint = settings.endpoint.clone();
+        Transport::new(Arc::clone(&self.clients), settings).ok_or_else(|| {
+            Error::new(ErrorType::InvalidConfig, format!("registries.{host}: the endpoint {endpoint} has no host"))
+        })
+    }
+
+    fn authenticator(&self, registry: &RegistryConfig, api: Option<&Arc<EcrApi>>) -> Result<Authenticator, Error> {
         let aws = || Arc::clone(&self.aws);
-        let configured = registry
-            .credentials
-            .clone()
-            .map(|source| -> Box<dyn LoginSource> { Box::new(SecretLogin::new(aws(), source, &registry.host)) });
-        match (configured, registry.provider, api) {
+        Ok(match (self.configured_login(registry)?, registry.provider, api) {
             (Some(login), Provider::Ecr, _) => Authenticator::basic(login),
             (Some(login), _, _) => Authenticator::challenged(login),
             (None, Provider::Ecr, Some(api)) => Authenticator::basic(Box::new(EcrLogin::new(Arc::clone(api)))),
@@ -206,7 +234,29 @@ impl Registries {
                 Authenticator::challenged(Box::new(EcrPublicLogin::new(aws(), registry.role.clone())))
             }
             (None, _, _) => Authenticator::challenged(Box::new(AnonymousLogin)),
-        }
+        })
+    }
+
+    fn configured_login(&self, registry: &RegistryConfig) -> Result<Option<Box<dyn LoginSource>>, Error> {
+        let policy = RetryPolicy { max_attempts: self.config.limits.max_attempts };
+        let secret = registry.credentials.clone().map(|source| -> Box<dyn LoginSource> {
+            let secrets = Arc::clone(&self.secrets);
+            Box::new(SecretLogin::new(secrets, source, &registry.host, registry.provider))
+        });
+        Ok(match (secret, &registry.workload_identity, &registry.authority) {
+            (Some(secret), _, Some(authority)) => {
+                let way = self.way_to_login(registry, &authority.endpoint, &[], &authority.ca_certificate)?;
+                let own = self.way_to_registry(registry)?;
+                Some(Box::new(AcrLogin::new(secret, &registry.host, own, way, policy)))
+            }
+            (Some(secret), _, None) => Some(secret),
+            (None, Some(identity), _) => {
+                let beside = [&identity.iam_endpoint];
+                let way = self.way_to_login(registry, &identity.token_endpoint, &beside, &identity.ca_certificate)?;
+                Some(Box::new(GoogleLogin::new(Arc::clone(&self.aws), identity.clone(), way, policy)))
+            }
+            (None, None, _) => None,
+        })
     }
 }
 

@@ -3,10 +3,12 @@
 //! Parsing finds one mistake, as JSON parsers do; what parses is then checked whole, and all mistakes are said at
 //! once, each with its JSON path.
 
+mod federation;
 mod validate;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use federation::{EntraAuthority, WorkloadIdentity};
 use url::Url;
 
 use crate::{
@@ -40,6 +42,10 @@ pub struct RegistryConfig {
     pub ca_certificate: Option<Arc<str>>,
     /// Where its credentials come from.
     pub credentials: Option<CredentialSource>,
+    /// Artifact Registry: who the function is there, where it has no credentials.
+    pub workload_identity: Option<WorkloadIdentity>,
+    /// ACR: where an application that is its credentials signs in.
+    pub authority: Option<EntraAuthority>,
     /// ECR: the account that owns the registry, and its region.
     pub ecr: Option<EcrHost>,
     /// ECR: the role to assume for its API.
@@ -137,6 +143,8 @@ impl RegistryConfig {
             endpoint: Url::parse(&endpoint).unwrap_or_else(|_| nowhere()),
             ca_certificate: None,
             credentials: None,
+            workload_identity: None,
+            authority: None,
             ecr: EcrHost::parse(host),
             role: None,
             create_repository: None,

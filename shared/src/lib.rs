@@ -8,7 +8,7 @@
 //! - [`compose`] puts everything together
 //! - [`telemetry`] and [`queue`]: what operators see, what functions tell each other
 //! - [`sync`]: the stages
-//! - [`ecr`] and [`secrets`]: adapters over the AWS SDK
+//! - [`ecr`] and [`secrets`]: adapters over the AWS SDK; [`google`] and [`azure`]: logins that those clouds give
 //! - [`config`], [`rules`], [`settings`], [`request`]: what users ask for
 //! - [`registry`]: the OCI distribution specification
 //! - [`mod@transport`] is HTTP alone
@@ -16,11 +16,14 @@
 //! - [`oci`], [`deadline`], [`error`] name nothing else of ours
 
 mod aws;
+pub mod azure;
 pub mod compose;
 pub mod config;
 pub mod deadline;
 pub mod ecr;
 pub mod error;
+mod exchange;
+pub mod google;
 pub mod limits;
 pub mod oci;
 pub mod provider;

@@ -12,7 +12,9 @@ mod upload;
 
 use std::{fmt, sync::Arc};
 
-pub use auth::{AnonymousLogin, Authenticator, Login, LoginIssued, LoginSource, Secret};
+pub use auth::{
+    AnonymousLogin, Authenticator, KeptLogin, Login, LoginIssued, LoginRequest, LoginSource, Secret, ServicePrincipal,
+};
 pub use blob::{BlobsAt, OpenedBlob};
 pub use manifest::ManifestHead;
 pub use request::CREATE_ADVICE;

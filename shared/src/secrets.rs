@@ -1,176 +1,59 @@
 //! Registry credentials from Secrets Manager or the environment, fetched once and again when they are refused.
 
-use std::{collections::HashMap, sync::Arc};
+mod form;
+mod store;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use std::sync::Arc;
+
+use form::{Wanted, parse};
 use futures::future::BoxFuture;
-use serde::Deserialize;
-use tokio::sync::Mutex;
+pub use store::SecretStore;
+use store::place;
 
 use crate::{
-    aws::{Aws, CountCalls, failure},
     config::CredentialSource,
     error::{Error, ErrorType},
-    oci::normalize_host,
-    registry::{Login, LoginIssued, LoginSource, Secret},
-    settings::variable,
-    transport::Meter,
+    provider::Provider,
+    registry::{LoginIssued, LoginRequest, LoginSource},
 };
 
 /// The login that a configured secret holds for one registry.
 #[derive(Debug)]
 pub struct SecretLogin {
-    aws: Arc<Aws>,
+    store: Arc<SecretStore>,
     source: CredentialSource,
-    /// The registry's host: a docker `config.json` has entries for several.
     host: String,
-    /// The lock is held while the secret is fetched, so that there is one fetch in flight.
-    kept: Mutex<Option<LoginIssued>>,
+    provider: Provider,
 }
 
 impl SecretLogin {
-    /// The login of `source` for `host`; nothing is fetched yet.
+    /// The login of `source` for the registry at `host`; nothing is fetched yet.
     #[must_use]
-    pub fn new(aws: Arc<Aws>, source: CredentialSource, host: &str) -> Self {
-        Self { aws, source, host: host.to_owned(), kept: Mutex::default() }
+    pub fn new(store: Arc<SecretStore>, source: CredentialSource, host: &str, provider: Provider) -> Self {
+        Self { store, source, host: host.to_owned(), provider }
     }
 
-    async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
-        let doing = format!("reading the credentials of {} from {}", self.host, self.place());
-        let text = match &self.source {
-            CredentialSource::Environment(name) => variable(name)
-                .ok_or_else(|| Error::new(ErrorType::Unauthorized, format!("{doing}: the variable is not set")))?,
-            CredentialSource::SecretsManager(id) => {
-                let client = aws_sdk_secretsmanager::Client::new(&self.aws.config_in(arn_region(id)).await);
-                let answer = client.get_secret_value().secret_id(id);
-                let answer = answer.customize().interceptor(CountCalls::on(meter)).send().await;
-                let answer = answer.map_err(|error| failure(&doing, &error))?;
-                let text = answer.secret_string().map(str::to_owned);
-                text.ok_or_else(|| Error::new(ErrorType::Unauthorized, format!("{doing}: the secret holds no text")))?
+    async fn find(&self, asked: LoginRequest<'_>) -> Result<LoginIssued, Error> {
+        let doing = format!("reading the credentials of {} from {}", self.host, place(&self.source));
+        let meter = &asked.run.meter;
+        let wanted = Wanted { host: &self.host, provider: self.provider, repository: asked.repository };
+        let fetched = self.store.text(&self.source, None, &doing, meter).await?;
+        let login = match parse(fetched.text.reveal(), wanted) {
+            Ok(login) if asked.refused != Some(&login) => Ok(login),
+            // What was fetched just now won't be another one.
+            found if fetched.fresh => found,
+            _ => {
+                let again = self.store.text(&self.source, Some(&fetched.text), &doing, meter).await?;
+                parse(again.text.reveal(), wanted)
             }
         };
-        let login = parse(&text, &self.host)
-            .map_err(|reason| Error::new(ErrorType::Unauthorized, format!("{doing}: {reason}")))?;
+        let login = login.map_err(|reason| Error::new(ErrorType::Unauthorized, format!("{doing}: {reason}")))?;
         Ok(LoginIssued { login, expires: None })
-    }
-
-    fn place(&self) -> String {
-        match &self.source {
-            CredentialSource::Environment(name) => format!("the environment variable {name}"),
-            CredentialSource::SecretsManager(id) => format!("the secret {id}"),
-        }
     }
 }
 
 impl LoginSource for SecretLogin {
-    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
-        Box::pin(async move {
-            let mut kept = self.kept.lock().await;
-            if let Some(issued) = kept.as_ref().filter(|issued| refused != Some(&issued.login)) {
-                return Ok(issued.clone());
-            }
-            let issued = self.fetch(meter).await?;
-            *kept = Some(issued.clone());
-            Ok(issued)
-        })
-    }
-}
-
-/// The region in an ARN: a secret is found in its own region alone.
-fn arn_region(id: &str) -> Option<&str> {
-    id.starts_with("arn:").then(|| id.split(':').nth(3)).flatten().filter(|region| !region.is_empty())
-}
-
-#[derive(Deserialize)]
-struct Pair {
-    username: String,
-    password: String,
-}
-
-#[derive(Deserialize)]
-struct DockerConfig {
-    auths: HashMap<String, DockerEntry>,
-}
-
-#[derive(Deserialize)]
-struct DockerEntry {
-    auth: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    identitytoken: Option<String>,
-}
-
-/// Reads `USER:PASSWORD`, `{"username","password"}` or a docker `config.json`. The text is in no error.
-fn parse(text: &str, host: &str) -> Result<Login, String> {
-    let text = text.trim();
-    let password =
-        |user: &str, password: &str| Ok(Login::Password { user: user.to_owned(), password: Secret::new(password) });
-    if !text.starts_with('{') {
-        let (user, pass) = text.split_once(':').ok_or("expected USER:PASSWORD or JSON")?;
-        return password(user, pass);
-    }
-    if let Ok(pair) = serde_json::from_str::<Pair>(text) {
-        return password(&pair.username, &pair.password);
-    }
-    let config: DockerConfig = serde_json::from_str(text)
-        .map_err(|_| "the JSON is neither {\"username\":…,\"password\":…} nor a docker config.json".to_owned())?;
-    let entry = config
-        .auths
-        .iter()
-        .find(|(key, _)| entry_host(key).as_deref() == Some(host))
-        .map(|(_, entry)| entry)
-        .ok_or_else(|| format!("the docker config.json has no entry for {host}"))?;
-    if let Some(token) = entry.identitytoken.as_deref().filter(|token| !token.is_empty()) {
-        return Ok(Login::IdentityToken(Secret::new(token)));
-    }
-    if let (Some(user), Some(pass)) = (&entry.username, &entry.password) {
-        return password(user, pass);
-    }
-    let wrong = || format!("the docker config.json's entry for {host} is not base64 of USER:PASSWORD");
-    let decoded = BASE64_STANDARD.decode(entry.auth.as_deref().unwrap_or_default()).map_err(|_| wrong())?;
-    let decoded = String::from_utf8(decoded).map_err(|_| wrong())?;
-    let (user, pass) = decoded.split_once(':').ok_or_else(wrong)?;
-    password(user, pass)
-}
-
-/// The host of a `config.json` key, which may be a URL (`https://index.docker.io/v1/`).
-fn entry_host(key: &str) -> Option<String> {
-    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
-    normalize_host(rest.split('/').next().unwrap_or(rest))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn user(login: &Login) -> (&str, &str) {
-        match login {
-            Login::Password { user, password } => (user, password.reveal()),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_documented_form_is_read() {
-        assert_eq!(user(&parse("robot$a:p:w\n", "quay.io").unwrap()), ("robot$a", "p:w"));
-        assert_eq!(user(&parse(r#"{"username":"u","password":"p"}"#, "quay.io").unwrap()), ("u", "p"));
-        let config = format!(
-            r#"{{"auths":{{"https://index.docker.io/v1/":{{"auth":"{}"}},"ghcr.io":{{"username":"g","password":"h"}},
-               "acme.azurecr.io":{{"identitytoken":"t"}}}}}}"#,
-            BASE64_STANDARD.encode("hub:pw")
-        );
-        assert_eq!(user(&parse(&config, "docker.io").unwrap()), ("hub", "pw"));
-        assert_eq!(user(&parse(&config, "ghcr.io").unwrap()), ("g", "h"));
-        assert_eq!(parse(&config, "acme.azurecr.io").unwrap(), Login::IdentityToken(Secret::new("t")));
-        assert!(parse(&config, "quay.io").unwrap_err().contains("no entry for quay.io"));
-    }
-
-    #[test]
-    fn a_secret_that_cant_be_read_is_not_repeated() {
-        for text in ["hunter2", r#"{"hunter2":1}"#, r#"{"auths":{"quay.io":{"auth":"hunter2"}}}"#] {
-            let reason = parse(text, "quay.io").unwrap_err();
-            assert!(!reason.contains("hunter2"), "{reason}");
-        }
-        assert_eq!(format!("{:?}", parse("u:hunter2", "x").unwrap()).matches("hunter2").count(), 0);
+    fn login<'a>(&'a self, asked: LoginRequest<'a>) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        Box::pin(self.find(asked))
     }
 }

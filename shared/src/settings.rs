@@ -6,6 +6,6 @@ mod environment;
 
 pub use document::{
     CreateRepository, Document, Encryption, EncryptionType, LimitSettings, RegistrySettings, RuleSettings,
-    SourceSettings, TagMutability, TagSettings, Untagged,
+    SourceSettings, TagMutability, TagSettings, Untagged, WorkloadIdentitySettings,
 };
 pub use environment::{ConfigSource, Environment, variable};

@@ -14,8 +14,8 @@ use transfer::{
     oci::{Blob, Digest},
     provider::{Action, Provider},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Login, LoginIssued, LoginSource, Quotas, RegistryClient, Repository,
-        Run, Secret, SentLately, Started,
+        AnonymousLogin, Authenticator, BlobsAt, Login, LoginIssued, LoginRequest, LoginSource, Quotas, RegistryClient,
+        Repository, Run, Secret, SentLately, Started,
     },
     retry::RetryPolicy,
     transport::{Clients, Meter, ReceiveWindow, StreamBody, Transport, TransportSettings},
@@ -30,7 +30,7 @@ use wiremock::{
 struct Fixed;
 
 impl LoginSource for Fixed {
-    fn login<'a>(&'a self, _: Option<&'a Login>, _: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+    fn login<'a>(&'a self, _: LoginRequest<'a>) -> BoxFuture<'a, Result<LoginIssued, Error>> {
         let login = Login::Password { user: "robot".to_owned(), password: Secret::new("pass") };
         Box::pin(async { Ok(LoginIssued { login, expires: None }) })
     }

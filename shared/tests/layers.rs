@@ -10,8 +10,8 @@ const LAYERS: [&[&str]; 12] = [
     &["compose"],
     &["telemetry", "queue"],
     &["sync"],
-    &["ecr", "secrets"],
-    &["aws"],
+    &["ecr", "secrets", "google", "azure"],
+    &["aws", "exchange"],
     &["config"],
     &["rules"],
     &["settings"],
@@ -108,6 +108,8 @@ fn crates_that_are_fenced_in_stay_inside_their_fence() {
         ("aws_sdk_sqs::", &["queue"]),
         ("aws_sdk_ssm::", &["compose"]),
         ("aws_sdk_secretsmanager::", &["secrets"]),
+        ("aws_credential_types::", &["aws", "google"]),
+        ("aws_sigv4::", &["google"]),
         ("env::var", &["settings"]),
     ] {
         for (module, text) in &all {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use url::Url;
 
-use super::{Config, CredentialSource, Limits, RegistryConfig, Role};
+use super::{Config, CredentialSource, Limits, RegistryConfig, Role, federation};
 use crate::{
     oci::normalize_host,
     provider::{EcrHost, Provider},
@@ -61,6 +61,8 @@ fn registry(
     known.credentials = settings.credentials.and_then(|text| {
         credential_source(&text).inspect_err(|reason| mistakes.push(format!("{path}.credentials: {reason}"))).ok()
     });
+    let (identity, authority) = (settings.workload_identity, settings.authority);
+    federation::fill_in(&mut known, identity, authority, settings.plain_http, path, mistakes);
     let told_home = settings.account.is_some() || settings.region.is_some();
     known.ecr = ecr_home(known.provider, known.ecr, settings.account, settings.region)
         .inspect_err(|reason| mistakes.push(format!("{path}: {reason}")))
@@ -124,7 +126,7 @@ fn create_repository(settings: &CreateRepository, path: &str, mistakes: &mut Vec
     }
 }
 
-fn checked_endpoint(text: &str, plain_http: bool) -> Result<Url, String> {
+pub(super) fn checked_endpoint(text: &str, plain_http: bool) -> Result<Url, String> {
     let url =
         Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error}); expected https://HOST[:PORT]"))?;
     match url.scheme() {

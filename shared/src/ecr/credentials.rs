@@ -7,14 +7,13 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
-use tokio::sync::Mutex;
 
 use super::EcrApi;
 use crate::{
     aws::{Aws, CountCalls, failure},
     config::Role,
     error::{Error, ErrorType},
-    registry::{Login, LoginIssued, LoginSource, Secret},
+    registry::{KeptLogin, Login, LoginIssued, LoginRequest, LoginSource, Secret},
     transport::Meter,
 };
 
@@ -27,43 +26,18 @@ const RENEW_BEFORE: Duration = Duration::from_secs(20 * 60);
 /// The region that has ECR Public's API and is asked (ECR Public user guide, "Registry authentication").
 const PUBLIC_REGION: &str = "us-east-1";
 
-/// A token and its end. The lock is held while one is fetched, so that there is one fetch in flight.
-#[derive(Debug, Default)]
-struct Kept(Mutex<Option<LoginIssued>>);
-
-impl Kept {
-    async fn login(
-        &self,
-        refused: Option<&Login>,
-        fetch: impl Future<Output = Result<LoginIssued, Error>>,
-    ) -> Result<LoginIssued, Error> {
-        let mut kept = self.0.lock().await;
-        let good_for = |issued: &LoginIssued| match issued.expires {
-            Some(end) => end.duration_since(SystemTime::now()).unwrap_or_default(),
-            None => Duration::ZERO,
-        };
-        let good = |issued: &&LoginIssued| refused != Some(&issued.login) && good_for(issued) > RENEW_BEFORE;
-        if let Some(issued) = kept.as_ref().filter(good) {
-            return Ok(issued.clone());
-        }
-        let issued = fetch.await?;
-        *kept = Some(issued.clone());
-        Ok(issued)
-    }
-}
-
 /// The login of a private ECR registry.
 #[derive(Debug)]
 pub struct EcrLogin {
     api: Arc<EcrApi>,
-    kept: Kept,
+    kept: KeptLogin,
 }
 
 impl EcrLogin {
     /// The login for the registry of `api`.
     #[must_use]
     pub fn new(api: Arc<EcrApi>) -> Self {
-        Self { api, kept: Kept::default() }
+        Self { api, kept: KeptLogin::renewed(RENEW_BEFORE) }
     }
 
     async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
@@ -78,8 +52,8 @@ impl EcrLogin {
 }
 
 impl LoginSource for EcrLogin {
-    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
-        Box::pin(self.kept.login(refused, self.fetch(meter)))
+    fn login<'a>(&'a self, asked: LoginRequest<'a>) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        Box::pin(self.kept.login(asked.refused, self.fetch(&asked.run.meter)))
     }
 }
 
@@ -88,14 +62,14 @@ impl LoginSource for EcrLogin {
 pub struct EcrPublicLogin {
     aws: Arc<Aws>,
     role: Option<Role>,
-    kept: Kept,
+    kept: KeptLogin,
 }
 
 impl EcrPublicLogin {
     /// The login as the function's role, or as `role`.
     #[must_use]
     pub fn new(aws: Arc<Aws>, role: Option<Role>) -> Self {
-        Self { aws, role, kept: Kept::default() }
+        Self { aws, role, kept: KeptLogin::renewed(RENEW_BEFORE) }
     }
 
     async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
@@ -111,8 +85,8 @@ impl EcrPublicLogin {
 }
 
 impl LoginSource for EcrPublicLogin {
-    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
-        Box::pin(self.kept.login(refused, self.fetch(meter)))
+    fn login<'a>(&'a self, asked: LoginRequest<'a>) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        Box::pin(self.kept.login(asked.refused, self.fetch(&asked.run.meter)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a registry is told who asks: basic credentials, or a token that its token service gives for them.
 
 mod challenge;
+mod kept;
 mod secret;
 mod token;
 
@@ -10,14 +11,12 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use challenge::{Bearer, Challenge};
 use futures::future::BoxFuture;
 use http::HeaderValue;
+pub use kept::KeptLogin;
 pub use secret::Secret;
 use token::TokenCache;
 
-use super::Repository;
-use crate::{
-    error::{Error, ErrorType},
-    transport::Meter,
-};
+use super::{Repository, Run};
+use crate::error::{Error, ErrorType};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +32,19 @@ pub enum Login {
     },
     /// A refresh token, to be exchanged at the token service (`identitytoken` of a docker `config.json`).
     IdentityToken(Secret),
+    /// An application of Microsoft Entra ID: to be exchanged for an identity token before a registry can take it.
+    ServicePrincipal(ServicePrincipal),
+}
+
+/// An application of Microsoft Entra ID that signs in by a secret of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePrincipal {
+    /// The directory that it is in: an ID or a domain.
+    pub tenant: String,
+    /// Which application.
+    pub client_id: String,
+    /// Its secret, for the authority of its cloud alone.
+    pub client_secret: Secret,
 }
 
 /// A login, and until when it is good.
@@ -44,10 +56,21 @@ pub struct LoginIssued {
     pub expires: Option<SystemTime>,
 }
 
-/// Where a registry's login comes from: a secret, or ECR's API.
+/// For what a login is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginRequest<'r> {
+    /// The repository, without its registry: a docker `config.json` may tell them apart.
+    pub repository: &'r str,
+    /// The login that was not taken.
+    pub refused: Option<&'r Login>,
+    /// Counts what is sent, and ends it in time.
+    pub run: &'r Run,
+}
+
+/// Where a registry's login comes from: a secret, ECR's API, or a cloud's token service.
 pub trait LoginSource: Send + Sync {
-    /// The login, and not `refused`, if another one can be had: of many who were refused at once, one fetches.
-    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>>;
+    /// The login, and not the refused one, if another one can be had: of many who were refused at once, one fetches.
+    fn login<'a>(&'a self, asked: LoginRequest<'a>) -> BoxFuture<'a, Result<LoginIssued, Error>>;
 }
 
 /// Nobody in particular.
@@ -55,7 +78,7 @@ pub trait LoginSource: Send + Sync {
 pub struct AnonymousLogin;
 
 impl LoginSource for AnonymousLogin {
-    fn login<'a>(&'a self, _: Option<&'a Login>, _: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+    fn login<'a>(&'a self, _: LoginRequest<'a>) -> BoxFuture<'a, Result<LoginIssued, Error>> {
         Box::pin(async { Ok(LoginIssued { login: Login::Anonymous, expires: None }) })
     }
 }
@@ -81,7 +104,7 @@ impl Grant {
         match self {
             Self::Token(token) => header(&format!("Bearer {}", token.reveal())),
             Self::Login(Login::Password { user, password }) => basic(user, password),
-            Self::Login(Login::Anonymous | Login::IdentityToken(_)) => Err(Error::new(
+            Self::Login(Login::Anonymous | Login::IdentityToken(_) | Login::ServicePrincipal(_)) => Err(Error::new(
                 ErrorType::Unauthorized,
                 "the registry takes a user and a password, and the configured credentials hold none",
             )),
@@ -190,7 +213,8 @@ impl Authenticator {
     /// The login, fetched within the invocation's time.
     async fn login(&self, repository: &Repository, refused: Option<&Login>) -> Result<Login, Error> {
         let run = repository.run();
-        let issued = run.deadline.bound(self.source.login(refused, &run.meter)).await.map_err(|_| {
+        let asked = LoginRequest { repository: &repository.name, refused, run };
+        let issued = run.deadline.bound(self.source.login(asked)).await.map_err(|_| {
             Error::new(
                 ErrorType::DeadlineExceeded,
                 format!("getting the credentials of {repository}: the invocation's time ran out"),

@@ -109,9 +109,17 @@ pub struct RegistrySettings {
     #[serde(default)]
     pub ca_certificate: Option<String>,
     /// `secretsmanager:ARN-OR-NAME` or `env:NAME`; the text behind it is `USER:PASSWORD`, JSON
-    /// `{"username":…,"password":…}`, or a docker `config.json`.
+    /// `{"username":…,"password":…}`, or a docker `config.json`. Artifact Registry: also a service account's key file.
+    /// ACR: also `{"tenant":…,"client_id":…,"client_secret":…}`, an application of Microsoft Entra ID.
     #[serde(default)]
     pub credentials: Option<String>,
+    /// Artifact Registry: log in as the function's AWS role, without a secret. Goes without `credentials`.
+    #[serde(default)]
+    pub workload_identity: Option<WorkloadIdentitySettings>,
+    /// ACR: the URL where an application of Microsoft Entra ID signs in; left out: that of the registry's cloud, such as
+    /// `https://login.microsoftonline.com`.
+    #[serde(default)]
+    pub authority: Option<String>,
     /// ECR: the role to assume for this registry's API calls.
     #[serde(default)]
     pub role_arn: Option<String>,
@@ -133,6 +141,24 @@ pub struct RegistrySettings {
     /// Requests at once towards this registry, bodies included (h2 streams), 1 to 256; default 64.
     #[serde(default)]
     pub streams: Option<u32>,
+}
+
+/// Who the function is at Google: workload identity federation with AWS.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadIdentitySettings {
+    /// The pool's provider for AWS:
+    /// `//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER`.
+    pub audience: String,
+    /// The service account to become; left out: the pool's principal has rights at the registry itself.
+    #[serde(default)]
+    pub service_account: Option<String>,
+    /// The URL to talk to instead of `https://sts.googleapis.com`.
+    #[serde(default)]
+    pub token_endpoint: Option<String>,
+    /// The URL to talk to instead of `https://iamcredentials.googleapis.com`.
+    #[serde(default)]
+    pub iam_endpoint: Option<String>,
 }
 
 /// How a missing ECR repository is created.

@@ -31,7 +31,10 @@ impl Origin {
     }
 
     /// Whether this is the host of `other` or shares its domain: equal, one inside the other, or both directly inside
-    /// one parent of at least two labels (`registry.example.com` and `auth.example.com`).
+    /// one parent that is somebody's own (`registry.example.com` and `auth.example.com`, not `a.co.uk` and `b.co.uk`).
+    ///
+    /// There is no list of all suffixes under which strangers have names: neighbours under that of a hosting company
+    /// (`a.hosting.example`, `b.hosting.example`) count as one domain.
     #[must_use]
     pub fn shares_domain(&self, other: &Self) -> bool {
         if self.host == other.host {
@@ -39,13 +42,25 @@ impl Origin {
         }
         let (Host::Domain(one), Host::Domain(two)) = (&self.host, &other.host) else { return false };
         let inside = |inner: &str, outer: &str| inner.strip_suffix(outer).is_some_and(|rest| rest.ends_with('.'));
-        let parent = |name: &str| {
-            name.split_once('.').map(|(_, parent)| parent.to_owned()).filter(|parent| parent.contains('.'))
-        };
-        let contains_dot = |name: &str| name.contains('.');
-        (inside(one, two) && contains_dot(two))
-            || (inside(two, one) && contains_dot(one))
+        let parent =
+            |name: &str| name.split_once('.').map(|(_, parent)| parent.to_owned()).filter(|parent| is_owned(parent));
+        (inside(one, two) && is_owned(two))
+            || (inside(two, one) && is_owned(one))
             || parent(one).is_some_and(|above| Some(above) == parent(two))
+    }
+}
+
+/// The second labels under which countries' registries give names to anybody (Public Suffix List, its commonest).
+const OPEN_TO_ALL: [&str; 18] = [
+    "ac", "co", "com", "edu", "go", "gob", "gov", "govt", "ltd", "mil", "ne", "net", "nhs", "nom", "or", "org", "plc",
+    "sch",
+];
+
+/// Whether a domain has one owner, as far as can be told: two labels at least, and not of the kind of `co.uk`.
+fn is_owned(domain: &str) -> bool {
+    match domain.rsplit_once('.') {
+        None => false,
+        Some((second, country)) => country.len() != 2 || !OPEN_TO_ALL.contains(&second),
     }
 }
 
@@ -85,6 +100,14 @@ mod tests {
             !origin("https://ghcr.io").shares_domain(&origin("https://evil.io")),
             "a top-level domain is no parent"
         );
+        for (registry, realm) in
+            [("a.co.uk", "b.co.uk"), ("a.com.au", "com.au"), ("a.or.jp", "b.or.jp"), ("a.com.br", "b.com.br")]
+        {
+            let (registry, realm) = (origin(&format!("https://{registry}")), origin(&format!("https://{realm}")));
+            assert!(!registry.shares_domain(&realm) && !realm.shares_domain(&registry), "{registry} {realm}");
+        }
+        assert!(origin("https://a.example.co.uk").shares_domain(&origin("https://b.example.co.uk")));
+        assert!(origin("https://a.t.co").shares_domain(&origin("https://b.t.co")));
         assert!(origin("http://127.0.0.1:5000").shares_domain(&origin("http://127.0.0.1:5001")));
     }
 }

@@ -5,21 +5,27 @@
 
 pub mod aws;
 pub mod digest;
+pub mod entra;
 pub mod fault;
+pub mod google;
 pub mod image;
 pub mod journal;
 pub mod pki;
 mod random;
 pub mod registry;
+mod service;
 pub mod stage;
 pub mod store;
 pub mod token;
 
+pub use entra::Entra;
 pub use fault::{Action, Fault, Faults};
+pub use google::Google;
 pub use image::{Descriptor, Image, ImageBuilder, Index, IndexBuilder, Layer};
 pub use journal::{Authorization, Entry, Journal, Kind, Origin};
 pub use pki::{Authority, Certificate};
 pub use registry::{Builder, Personality, Registry};
+pub use service::ServiceCall;
 pub use store::{Access, Store, StoredManifest};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

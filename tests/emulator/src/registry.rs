@@ -22,7 +22,7 @@ mod validate;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -34,9 +34,9 @@ pub use builder::Builder;
 pub(crate) use limits::Buckets;
 pub use personality::Personality;
 pub(crate) use personality::Traits;
-pub(crate) use route::is_name;
+pub(crate) use route::{decode, form_of, is_name};
 
-use crate::{fault::Faults, journal::Journal, store::Store, token};
+use crate::{fault::Faults, journal::Journal, lock, store::Store, token};
 
 /// A running registry. Clones are handles to the same one; it stops when the last is dropped.
 #[derive(Clone)]
@@ -135,6 +135,12 @@ impl Registry {
         self.shared.tokens_since.store(token::now(), Ordering::SeqCst);
     }
 
+    /// The forms that its token service was sent, as they came.
+    #[must_use]
+    pub fn forms(&self) -> Vec<String> {
+        lock(&self.shared.forms).clone()
+    }
+
     /// Switches ECR's account setting `BLOB_MOUNTING`, or mounting at another registry.
     pub fn set_blob_mounting(&self, on: bool) {
         self.shared.blob_mounting.store(on, Ordering::SeqCst);
@@ -183,6 +189,8 @@ pub(crate) struct Shared {
     pub(crate) region: String,
     pub(crate) validation_lag: Duration,
     pub(crate) token_lifetime: Duration,
+    pub(crate) refresh_lifetime: Duration,
+    pub(crate) forms: Mutex<Vec<String>>,
     /// The status for an expired ECR token.
     pub(crate) expired_status: u16,
     /// ECR: break the connection on an upload to a missing repository.

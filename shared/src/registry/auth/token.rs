@@ -16,6 +16,7 @@ use super::{Authenticator, Login, Secret, challenge::Bearer};
 use crate::{
     error::{Error, ErrorType},
     oci::ErrorEnvelope,
+    provider::Provider,
     registry::Repository,
     transport::{Attempts, Origin, Request, RequestBody, Response, redact},
 };
@@ -63,7 +64,8 @@ impl TokenCache {
         {
             return Ok(token.text.clone());
         }
-        let token = fetch(bearer, &scopes, repository, asking).await?;
+        // Boxed: it is rare, and would be part of every future that sends a request.
+        let token = Box::pin(fetch(bearer, &scopes, repository, asking)).await?;
         let text = token.text.clone();
         tokens.insert(key, token);
         Ok(text)
@@ -124,18 +126,22 @@ fn trusted_realm(bearer: &Bearer, repository: &Repository) -> Result<Url, Error>
     }
     let identity = Url::parse(&repository.client.provider.default_endpoint(&repository.client.host)).ok();
     let identity = identity.as_ref().and_then(Origin::of);
-    let host = realm.host.to_string();
-    let inside = match repository.client.provider.token_hosts() {
+    let inside = is_own_service(&realm, own, identity.as_ref(), repository.client.provider);
+    if inside { Ok(url) } else { Err(refuse(format!("{} is outside the registry's own domain", redact(&url)))) }
+}
+
+/// Whether the token service at `realm` belongs to a registry that is reached at `own` and known as `identity`.
+fn is_own_service(realm: &Origin, own: &Origin, identity: Option<&Origin>, provider: Provider) -> bool {
+    match provider.token_hosts() {
         // A registry of whoever it is: its own domain.
-        None => realm.shares_domain(own) || identity.is_some_and(|identity| realm.shares_domain(&identity)),
+        None => realm.shares_domain(own) || identity.is_some_and(|identity| realm.shares_domain(identity)),
         // A service with many tenants under one domain: itself and what is known to be its own.
         Some(known) => {
             realm.host == own.host
                 || identity.is_some_and(|identity| realm.host == identity.host)
-                || known.contains(&host.as_str())
+                || known.contains(&realm.host.to_string().as_str())
         }
-    };
-    if inside { Ok(url) } else { Err(refuse(format!("{} is outside the registry's own domain", redact(&url)))) }
+    }
 }
 
 async fn ask(
@@ -151,6 +157,11 @@ async fn ask(
             post(realm, bearer, scopes, &form, repository).await?
         }
         Login::Anonymous => get(realm, bearer, scopes, None, repository).await?,
+        // Its secret is the authority's alone. At ACR it never gets here: it was exchanged before.
+        Login::ServicePrincipal(_) => {
+            let text = "the configured credentials are an application of Microsoft Entra ID, which ACR alone takes";
+            return Err(Error::new(ErrorType::Unauthorized, text));
+        }
         Login::Password { user, password } => {
             let response = get(realm, bearer, scopes, Some((user, password)), repository).await?;
             if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
@@ -271,4 +282,58 @@ async fn read(realm: &Url, response: Response, login: &Login) -> Result<Token, E
         .unwrap_or(DEFAULT_LIFE)
         .min(Duration::from_secs(24 * 3600));
     Ok(Token { text: Secret::new(text), renew: asked + life.mul_f64(0.8) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the registry that is known as `host` may have its tokens from `realm`.
+    fn trusts(host: &str, realm: &str) -> bool {
+        let origin = |text: &str| Origin::of(&Url::parse(text).unwrap()).unwrap();
+        let provider = Provider::of_host(host);
+        let own = origin(&provider.default_endpoint(host));
+        is_own_service(&origin(realm), &own, Some(&own), provider)
+    }
+
+    #[test]
+    fn each_kind_of_registry_has_the_token_services_that_are_known_for_it() {
+        for (host, realm) in [
+            ("docker.io", "https://auth.docker.io/token"),
+            ("docker.io", "https://registry-1.docker.io/token"),
+            ("ghcr.io", "https://ghcr.io/token"),
+            ("quay.io", "https://quay.io/v2/auth"),
+            ("europe-west1-docker.pkg.dev", "https://europe-west1-docker.pkg.dev/v2/token"),
+            ("gcr.io", "https://gcr.io/v2/token"),
+            ("acme.azurecr.io", "https://acme.azurecr.io/oauth2/token"),
+            ("public.ecr.aws", "https://public.ecr.aws/token/"),
+            // Harbor, GitLab, and what else people run.
+            ("harbor.example.com", "https://harbor.example.com/service/token"),
+            ("registry.example.com", "https://gitlab.example.com/jwt/auth"),
+            ("registry.example.co.uk", "https://auth.example.co.uk/token"),
+        ] {
+            assert!(trusts(host, realm), "{host} {realm}");
+        }
+    }
+
+    #[test]
+    fn a_neighbour_is_a_stranger() {
+        for (host, realm) in [
+            ("docker.io", "https://auth.docker.com/token"),
+            ("docker.io", "https://auth.docker.io.example.test/token"),
+            ("docker.io", "https://hub.docker.io/token"),
+            ("ghcr.io", "https://auth.docker.io/token"),
+            ("ghcr.io", "https://token.ghcr.io/token"),
+            ("quay.io", "https://evil.quay.io/v2/auth"),
+            ("europe-west1-docker.pkg.dev", "https://us-docker.pkg.dev/v2/token"),
+            ("acme.azurecr.io", "https://other.azurecr.io/oauth2/token"),
+            ("acme.azurecr.io", "https://login.microsoftonline.com/token"),
+            ("public.ecr.aws", "https://evil.ecr.aws/token/"),
+            ("harbor.example.com", "https://harbor.example.org/service/token"),
+            ("a.co.uk", "https://b.co.uk/token"),
+            ("registry.example.com", "https://com/token"),
+        ] {
+            assert!(!trusts(host, realm), "{host} {realm}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64},
     },
     time::Duration,
@@ -37,6 +37,7 @@ pub struct Builder {
     region: String,
     validation_lag: Duration,
     token_lifetime: Duration,
+    refresh_lifetime: Duration,
     expired_status: u16,
     missing_repository_eof: bool,
     keep_blobs: Option<u64>,
@@ -73,6 +74,7 @@ impl Builder {
             region: "us-east-1".to_owned(),
             validation_lag: Duration::ZERO,
             token_lifetime,
+            refresh_lifetime: Duration::from_secs(3 * 3600),
             expired_status: 403,
             missing_repository_eof: false,
             keep_blobs: None,
@@ -118,7 +120,8 @@ impl Builder {
     /// Demand tokens of a token service that knows this user.
     ///
     /// The service has a server of its own at a plain registry and at Docker Hub, and the provider's path at
-    /// the registry's own server elsewhere.
+    /// the registry's own server elsewhere. Artifact Registry knows the users `oauth2accesstoken` and `_json_key` (and
+    /// its `_base64`) alone, and takes Google's access tokens beside the password given here.
     #[must_use]
     pub fn token_server(mut self, user: &str, password: &str) -> Self {
         self.credentials = Credentials::Tokens { user: user.to_owned(), password: password.to_owned() };
@@ -230,6 +233,13 @@ impl Builder {
         self
     }
 
+    /// How long refresh tokens hold; the default is ACR's 3 h.
+    #[must_use]
+    pub fn refresh_lifetime(mut self, lifetime: Duration) -> Self {
+        self.refresh_lifetime = lifetime;
+        self
+    }
+
     /// ECR: the status for an expired token; the default is 403.
     #[must_use]
     pub fn expired_status(mut self, status: u16) -> Self {
@@ -298,6 +308,8 @@ impl Builder {
             region: self.region,
             validation_lag: self.validation_lag,
             token_lifetime: self.token_lifetime,
+            refresh_lifetime: self.refresh_lifetime,
+            forms: Mutex::default(),
             expired_status: self.expired_status,
             missing_repository_eof: self.missing_repository_eof,
             keep_blobs: self.keep_blobs,

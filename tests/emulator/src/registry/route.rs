@@ -1,5 +1,7 @@
 //! Which resource a path names. Repository names contain slashes, so paths are read from their end.
 
+use std::collections::HashMap;
+
 use http::Method;
 
 use crate::journal::Kind;
@@ -123,6 +125,11 @@ impl Query {
     pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
+}
+
+/// The members of a form by their names, each name's first.
+pub(crate) fn form_of(body: &str) -> HashMap<String, String> {
+    Query::parse(body).0.into_iter().rev().collect()
 }
 
 /// Undoes percent-encoding; in a form a plus is a space.

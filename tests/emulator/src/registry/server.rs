@@ -19,7 +19,7 @@ use crate::{
     fault::{Action, Asked},
     journal::{Authorization, Connected, Entry, Kind, Origin},
     registry::{
-        Shared, api,
+        Personality, Shared, api,
         body::{Downstream, Upstream},
         objects,
         reply::{Halt, Payload, Reply},
@@ -277,9 +277,14 @@ async fn dispatch(server: &Server, head: &Head, body: &mut Upstream) -> Result<R
     match server.origin {
         Origin::Blobs => Ok(objects::serve(&server.shared, head)),
         Origin::Tokens => tokens::serve(&server.shared, head, body).await,
+        Origin::Registry if exchanges(server, head) => tokens::exchange(&server.shared, head, body).await,
         Origin::Registry if head.target == Target::Token => tokens::serve(&server.shared, head, body).await,
         Origin::Registry => api::serve(&server.shared, head, body).await,
     }
+}
+
+fn exchanges(server: &Server, head: &Head) -> bool {
+    server.shared.personality == Personality::Acr && head.path == tokens::EXCHANGE
 }
 
 fn entry(server: &Server, line: &Line, parts: &http::request::Parts, target: &Target, kind: Kind) -> Entry {

@@ -1,12 +1,12 @@
 //! The token service: who asks for which scopes, and what of them is granted.
 
-use std::time::Duration;
-
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
+    entra, google, lock,
     registry::{
         Credentials, Personality, Shared,
         body::Upstream,
@@ -17,6 +17,9 @@ use crate::{
     token::{self, BearerClaims, EcrClaims, Scope},
 };
 
+/// The path where ACR exchanges tokens of Microsoft Entra ID.
+pub(super) const EXCHANGE: &str = "/oauth2/exchange";
+
 pub(super) async fn serve(shared: &Shared, head: &Head, body: &mut Upstream) -> Answer {
     if !matches!(shared.credentials, Credentials::Tokens { .. }) {
         return Err(Reply::new(404).into());
@@ -24,8 +27,7 @@ pub(super) async fn serve(shared: &Shared, head: &Head, body: &mut Upstream) -> 
     let (query, user) = match head.method {
         Method::GET => (head.query.clone(), by_header(shared, head)?),
         Method::POST => {
-            let bytes = body.collect(64 * 1024).await?;
-            let form = Query::parse(&String::from_utf8_lossy(&bytes));
+            let form = read_form(shared, body).await?;
             let user = by_form(shared, &form)?;
             (form, user)
         }
@@ -42,6 +44,31 @@ pub(super) async fn serve(shared: &Shared, head: &Head, body: &mut Upstream) -> 
     let scopes = query.all("scope").flat_map(str::split_whitespace).filter_map(Scope::parse);
     let granted = scopes.filter_map(|scope| grant(shared, user.as_deref(), scope)).collect();
     Ok(answer(shared, &query, user.as_deref(), granted))
+}
+
+async fn read_form(shared: &Shared, body: &mut Upstream) -> Result<Query, Halt> {
+    let bytes = body.collect(64 * 1024).await?;
+    let text = String::from_utf8_lossy(&bytes);
+    lock(&shared.forms).push(text.clone().into_owned());
+    Ok(Query::parse(&text))
+}
+
+/// ACR: a refresh token for a token of Microsoft Entra ID (Azure/acr, `docs/AAD-OAuth.md`).
+pub(super) async fn exchange(shared: &Shared, head: &Head, body: &mut Upstream) -> Answer {
+    if head.method != Method::POST || !matches!(shared.credentials, Credentials::Tokens { .. }) {
+        return Err(Reply::new(404).into());
+    }
+    let form = read_form(shared, body).await?;
+    let field = |name: &str| form.get(name).unwrap_or_default();
+    if field("grant_type") != "access_token" || field("service") != shared.service() {
+        return Err(refuse(400, "UNSUPPORTED", "the grant type or the service is unknown"));
+    }
+    let who = entra::who(field("access_token")).ok_or_else(unauthorized)?;
+    if who.split('/').next() != Some(field("tenant")) {
+        return Err(unauthorized());
+    }
+    let refresh = token::bearer(&shared.service(), Some(&who), Vec::new(), true, shared.refresh_lifetime);
+    Ok(Reply::new(200).json(&serde_json::json!({ "refresh_token": refresh })))
 }
 
 fn by_header(shared: &Shared, head: &Head) -> Result<Option<String>, Halt> {
@@ -74,10 +101,26 @@ fn check(shared: &Shared, user: &str, password: &str) -> Result<String, Halt> {
     let good = if shared.personality == Personality::EcrPublic && secret.is_empty() {
         let claims = token::open::<EcrClaims>(password, shared.tokens_since());
         user == "AWS" && claims.is_ok_and(|claims| claims.service == "ecr-public")
+    } else if shared.personality == Personality::Gar {
+        artifact_registry(shared, user, password, (known, secret))
     } else {
         user == known && password == secret
     };
     if good { Ok(user.to_owned()) } else { Err(unauthorized()) }
+}
+
+/// The users of Artifact Registry, which names what the password is (Artifact Registry, "Configure authentication to
+/// Artifact Registry for Docker"); `known` is the one who was configured.
+fn artifact_registry(shared: &Shared, user: &str, password: &str, known: (&str, &str)) -> bool {
+    match user {
+        "oauth2accesstoken" => google::is_access_token(password, shared.tokens_since()) || (user, password) == known,
+        "_json_key" => (user, password) == known,
+        "_json_key_base64" => {
+            let decoded = STANDARD.decode(password).unwrap_or_default();
+            known.0 == "_json_key" && decoded == known.1.as_bytes()
+        }
+        _ => false,
+    }
 }
 
 /// A user may do everything; anybody else may at most read.
@@ -105,8 +148,7 @@ fn answer(shared: &Shared, query: &Query, user: Option<&str>, scopes: Vec<Scope>
     body.insert("issued_at".into(), rfc3339(OffsetDateTime::now_utc()).into());
     let offline = query.get("offline_token") == Some("true") || query.get("access_type") == Some("offline");
     if user.is_some() && offline {
-        // Refresh tokens hold for three hours at ACR; elsewhere for longer.
-        let refresh = token::bearer(&service, user, Vec::new(), true, Duration::from_secs(3 * 3600));
+        let refresh = token::bearer(&service, user, Vec::new(), true, shared.refresh_lifetime);
         body.insert("refresh_token".into(), refresh.into());
     }
     Reply::new(200).json(&Value::Object(body))

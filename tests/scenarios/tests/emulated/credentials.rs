@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use emulator::{Authorization, Image, Kind, Personality};
+use emulator::{Authorization, Image, Kind, Personality, Registry};
 use scenarios::{Function, World, world::push_event};
 use serde_json::json;
 
-use crate::support::{assert_nothing_written, eventually, failed, logged_results, pushed, watched};
+use crate::support::{
+    assert_nothing_written, delivered, eventually, failed, image_message, logged_results, pushed, replicated, watched,
+};
 
 const PASSWORD: &str = "corr3ct-h0rse:battery";
 
@@ -116,6 +118,58 @@ async fn a_secret_that_was_rotated_is_fetched_again() {
             assert_eq!(function.starts(), 1, "the same process: what it kept was given up");
             assert_eq!(world.aws.count("secretsmanager", "GetSecretValue"), 1);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_config_json_for_several_registries_is_fetched_once() {
+    watched(async {
+        let source = Registry::builder(Personality::Plain).basic("reader", "r3ad");
+        let destination = Registry::builder(Personality::Plain).token_server("robot", PASSWORD);
+        let mut world = World::between(source, destination).await;
+        let (from, to) = (world.source_host.clone(), world.destination_host.clone());
+        let text = |password: &str| {
+            let entry = |user: &str, password: &str| json!({ "username": user, "password": password });
+            let auths = json!({
+                from.clone(): entry("reader", "r3ad"),
+                to.clone(): entry("somebody", "else"),
+                format!("{to}/mirror"): entry("robot", password),
+                format!("{to}/mirror/other"): entry("nobody", "n0ne"),
+                "ghcr.io": entry("third", "p"),
+            });
+            json!({ "auths": auths }).to_string()
+        };
+        world.aws.secrets().put("docker", &text(PASSWORD));
+        for host in [&from, &to] {
+            world.registry_config(host).insert("credentials".into(), "secretsmanager:docker".into());
+        }
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        image.push_to(world.source.store(), "team/two", "v1");
+        let mut function = world.function("fanout", &[]).await;
+        let (source, target) = (format!("{from}/team/app:v1"), format!("{to}/mirror/app:v1"));
+        assert_eq!(replicated(&world, &mut function, &source, &target).await["outcome"], "synced");
+        assert_eq!(replicated(&world, &mut function, &source, &target).await["outcome"], "current");
+        assert_eq!(world.aws.count("secretsmanager", "GetSecretValue"), 1);
+
+        // An entry for a part of a registry is for that part alone: here the registry's own, which it does not take.
+        let outside = image_message(&source, format!("{to}/elsewhere/app:v1"));
+        delivered(&world, &mut function, &outside).await;
+        assert!(!world.destination.store().repositories().contains(&"elsewhere/app".to_owned()));
+        assert_eq!(world.aws.count("secretsmanager", "GetSecretValue"), 2, "what is refused is fetched again, once");
+
+        // The refusal of one entry is none of the others'.
+        world.aws.secrets().put("docker", &text("of-tomorrow"));
+        world.forget();
+        let other = format!("{from}/team/two:v1");
+        assert_eq!(
+            replicated(&world, &mut function, &other, &format!("{to}/mirror/two:v1")).await["outcome"],
+            "synced",
+            "what is kept is good as long as it is taken"
+        );
+        assert_eq!(world.aws.count("secretsmanager", "GetSecretValue"), 0);
+        assert_eq!(function.starts(), 1);
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Whole flows: the real functions over the Lambda Runtime API, against emulated registries and AWS APIs.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod acr_login;
 mod circles;
 mod commit_gate;
 mod config_sources;
@@ -10,6 +11,7 @@ mod credentials;
 mod ecr_tokens;
 mod existing_tags;
 mod foreign_layers;
+mod google;
 mod ignored_events;
 mod manifest_kinds;
 mod messages;

@@ -8,16 +8,20 @@ use serde_json::json;
 
 use crate::support::{assert_children_first, multi_platform, pushed, replicated, watched};
 
-const LOGIN: [(&str, &str); 1] = [("LOGIN", "robot:s3cret")];
+/// The user that such a registry knows: Artifact Registry takes no other.
+fn user(personality: Personality) -> &'static str {
+    if personality == Personality::Gar { "_json_key" } else { "robot" }
+}
 
 /// Replicates an index to such a registry, by its own way to log in, and answers the world for a closer look.
 async fn gets_in_whole(personality: Personality, index: &Index) -> World {
-    let mut world = World::to(personality, |builder| builder.token_server("robot", "s3cret")).await;
+    let mut world = World::to(personality, |builder| builder.token_server(user(personality), "s3cret")).await;
     let host = world.destination_host.clone();
     world.registry_config(&host).insert("credentials".into(), "env:LOGIN".into());
     index.push_to(world.source.store(), "team/app", "v1");
     world.destination.store().create_repository("mirror/team/app");
-    let mut function = world.function("on-push", &LOGIN).await;
+    let login = format!("{}:s3cret", user(personality));
+    let mut function = world.function("on-push", &[("LOGIN", login.as_str())]).await;
     let result = pushed(&mut function, "team/app", "v1", &index.digest).await;
     assert_eq!((&result["outcome"], &result["retries"]), (&"synced".into(), &0.into()), "{personality:?}: {result}");
     let store = world.destination.store();
