@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use crate::{
     aws::{Aws, failure},
     config::{Config, RegistryConfig},
-    ecr::{EcrApi, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
+    ecr::{EcrApi, EcrArchive, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
     error::{Error, ErrorType},
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
     oci::Reference,
@@ -25,7 +25,7 @@ use crate::{
     retry::RetryPolicy,
     secrets::SecretLogin,
     settings::{ConfigSource, Environment},
-    sync::{Destination, Ends, RepositoryCreation, Syncer},
+    sync::{Destination, Ends, RepositoryCreation, Source, SourceDiagnosis, Syncer, Withheld},
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
 };
 
@@ -211,8 +211,14 @@ impl Registries {
 }
 
 impl Ends for Registries {
-    fn source(&self, reference: &Reference, run: Run) -> Result<Repository, Error> {
-        Ok(Repository::source(self.known(reference.registry())?.client, reference.repository(), run))
+    fn source(&self, reference: &Reference, run: Run) -> Result<Source, Error> {
+        let known = self.known(reference.registry())?;
+        let name = reference.repository();
+        let diagnosis = known.api.map(|api| -> Arc<dyn SourceDiagnosis> {
+            let archive = EcrArchive::new(api);
+            Arc::new(Diagnosis { archive, name: name.to_owned(), meter: Arc::clone(&run.meter) })
+        });
+        Ok(Source { repository: Repository::source(known.client, name, run), diagnosis })
     }
 
     fn destination(&self, reference: &Reference, source: &Reference, run: Run) -> Result<Destination, Error> {
@@ -228,6 +234,22 @@ impl Ends for Registries {
         });
         let repository = Repository::destination(known.client, name, mount_from.as_deref(), run);
         Ok(Destination { repository, mount_from, availability, creation })
+    }
+}
+
+/// Tells archived images of one ECR repository from those that are not there.
+struct Diagnosis {
+    archive: EcrArchive,
+    name: String,
+    meter: Arc<Meter>,
+}
+
+impl SourceDiagnosis for Diagnosis {
+    fn withheld<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<Withheld>, Error>> {
+        Box::pin(async move {
+            let archived = self.archive.holds(&self.name, target, &self.meter).await?;
+            Ok(archived.map(|archived| Withheld { reason: archived.text, passing: archived.restoring }))
+        })
     }
 }
 

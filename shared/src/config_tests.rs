@@ -94,6 +94,41 @@ fn a_registry_is_known_by_its_host_alone_or_by_what_is_configured() {
 }
 
 #[test]
+fn every_spelling_of_a_host_is_known_for_what_it_is() {
+    let config = parse("{}").unwrap();
+    let ecr = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
+    for host in [ecr, &ecr.to_uppercase(), &format!("{ecr}."), &format!("{ecr}:443"), &format!("{ecr}:8443")] {
+        let registry = config.registry(host);
+        assert_eq!(registry.provider, Provider::Ecr, "{host}");
+        assert!(registry.speaks_ecr() && registry.ecr.is_some(), "{host} would be asked as nobody");
+    }
+    assert_eq!(config.registry(&format!("{ecr}:443")).host, ecr);
+    for (host, provider, endpoint) in [
+        ("docker.io", Provider::DockerHub, "https://registry-1.docker.io/"),
+        ("Index.Docker.io", Provider::DockerHub, "https://registry-1.docker.io/"),
+        ("registry-1.docker.io:443", Provider::DockerHub, "https://registry-1.docker.io/"),
+        ("registry.hub.docker.com", Provider::DockerHub, "https://registry-1.docker.io/"),
+        ("ghcr.io:443", Provider::Ghcr, "https://ghcr.io/"),
+        ("Public.ECR.aws.", Provider::EcrPublic, "https://public.ecr.aws/"),
+        ("gcr.io", Provider::Gar, "https://gcr.io/"),
+        ("us.gcr.io", Provider::Gar, "https://us.gcr.io/"),
+        ("europe-west1-docker.pkg.dev:443", Provider::Gar, "https://europe-west1-docker.pkg.dev/"),
+        ("acme.azurecr.io", Provider::Acr, "https://acme.azurecr.io/"),
+        ("acme.azurecr.cn", Provider::Acr, "https://acme.azurecr.cn/"),
+        ("ACME.azurecr.us", Provider::Acr, "https://acme.azurecr.us/"),
+        ("quay.io.", Provider::Quay, "https://quay.io/"),
+        ("quay.example.test:443", Provider::Generic, "https://quay.example.test/"),
+        ("ecr.us-east-1.on.aws", Provider::Generic, "https://ecr.us-east-1.on.aws/"),
+    ] {
+        let registry = config.registry(host);
+        assert_eq!((registry.provider, registry.endpoint.as_str()), (provider, endpoint), "{host}");
+    }
+    let config = parse(r#"{"registries":{"a.test:443":{"plain_http":true}}}"#).unwrap();
+    assert_eq!(config.registry("a.test").endpoint.as_str(), "http://a.test:443/");
+    assert!(mistakes(r#"{"registries":{"ghcr.io":{},"ghcr.io:443":{}}}"#).contains("another key names too"));
+}
+
+#[test]
 fn the_byte_budget_follows_the_functions_memory() {
     let bytes = |memory| Config::parse("{}", &environment(memory)).unwrap().limits.buffer_bytes;
     assert_eq!([bytes("128"), bytes("512"), bytes("10240")].map(|bytes| bytes >> 20), [32, 224, 512]);

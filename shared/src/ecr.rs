@@ -2,11 +2,13 @@
 //! clients are fenced in here, behind the traits of [`crate::registry`] and [`crate::limits`].
 
 mod api;
+mod archive;
 mod availability;
 mod credentials;
 mod repository;
 
 pub use api::EcrApi;
+pub use archive::{Archived, EcrArchive};
 pub use availability::EcrAvailability;
 pub use credentials::{EcrLogin, EcrPublicLogin};
 pub use repository::EcrRepositories;

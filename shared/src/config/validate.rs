@@ -26,7 +26,7 @@ pub(super) fn document(document: Document, environment: &Environment) -> Result<
             mistakes.push(format!("{path}: is no registry host; expected a name such as ghcr.io or 127.0.0.1:5000"));
             continue;
         };
-        let registry = registry(&host, settings, environment, &path, &mut mistakes);
+        let registry = registry(&host, &name, settings, environment, &path, &mut mistakes);
         if registries.insert(host, registry).is_some() {
             mistakes.push(format!("{path}: names a registry that another key names too"));
         }
@@ -37,6 +37,7 @@ pub(super) fn document(document: Document, environment: &Environment) -> Result<
 
 fn registry(
     host: &str,
+    name: &str,
     settings: RegistrySettings,
     environment: &Environment,
     path: &str,
@@ -45,6 +46,8 @@ fn registry(
     let mut known = RegistryConfig::from_host(host);
     known.provider = settings.provider.unwrap_or(known.provider);
     let endpoint = settings.endpoint.unwrap_or_else(|| match (settings.plain_http, known.provider) {
+        // Of http it is no port that goes without saying.
+        (true, _) if name.ends_with(":443") && !host.ends_with(":443") => format!("http://{host}:443"),
         (true, _) => format!("http://{host}"),
         (false, provider) => provider.default_endpoint(host),
     });
@@ -178,13 +181,14 @@ fn ecr_home(
     if provider != Provider::Ecr {
         return Ok(None);
     }
+    let (fips, dual_stack) = told.as_ref().map_or((false, false), |host| (host.fips, host.dual_stack));
     let (told_account, told_region) = told.map(|host| (host.account, host.region)).unzip();
     let account = account.or(told_account).ok_or("account: ECR on a host that doesn't tell it needs `account`")?;
     let region = region.or(told_region).ok_or("region: ECR on a host that doesn't tell it needs `region`")?;
     if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("account: expected 12 digits".to_owned());
     }
-    Ok(Some(EcrHost { account, region }))
+    Ok(Some(EcrHost { account, region, fips, dual_stack }))
 }
 
 fn limits(settings: &LimitSettings, memory_mib: u64, mistakes: &mut Vec<String>) -> Limits {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use aws_sdk_ecr::Client;
+use aws_config::SdkConfig;
+use aws_sdk_ecr::{Client, config::Builder};
 use tokio::sync::OnceCell;
 
-use crate::{aws::Aws, config::Role, provider::EcrHost};
+use crate::{aws::Aws, config::Role, provider::EcrHost, settings::variable};
 
 /// ECR's API for one registry: its account, its region, and the role that speaks.
 #[derive(Debug)]
@@ -25,12 +26,20 @@ impl EcrApi {
 
     pub(super) async fn client(&self) -> &Client {
         self.client
-            .get_or_init(async || Client::new(&self.aws.config_for(&self.home.region, self.role.as_ref()).await))
+            .get_or_init(async || {
+                let config = self.aws.config_for(&self.home.region, self.role.as_ref()).await;
+                let configured = config.endpoint_url().is_some() || variable("AWS_ENDPOINT_URL_ECR").is_some();
+                Client::from_conf(like_its_host(&config, &self.home, configured).build())
+            })
             .await
     }
 
     pub(super) fn account(&self) -> &str {
         &self.home.account
+    }
+
+    pub(super) fn region(&self) -> &str {
+        &self.home.region
     }
 
     /// Where and as whom, for errors.
@@ -42,3 +51,19 @@ impl EcrApi {
         format!("account {}, {}{who}", self.home.account, self.home.region)
     }
 }
+
+/// Who names a registry by its FIPS or its IPv6 host means its API, too. An endpoint that is `configured` is taken as it
+/// is: the SDK refuses to mix the two.
+fn like_its_host(config: &SdkConfig, home: &EcrHost, configured: bool) -> Builder {
+    let builder = Builder::from(config);
+    match configured {
+        true => builder,
+        false => builder
+            .use_fips(home.fips || config.use_fips().unwrap_or_default())
+            .use_dual_stack(home.dual_stack || config.use_dual_stack().unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;
