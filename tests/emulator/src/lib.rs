@@ -20,7 +20,7 @@ pub use image::{Descriptor, Image, ImageBuilder, Index, IndexBuilder, Layer};
 pub use journal::{Authorization, Entry, Journal, Kind, Origin};
 pub use pki::{Authority, Certificate};
 pub use registry::{Builder, Personality, Registry};
-pub use store::{Access, Store, StoredManifest};
+pub use store::{Access, ImageStatus, Store, StoredManifest};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -247,7 +247,7 @@ fn mount(shared: &Shared, head: &Head, name: &str, digest: &str, caller: &Caller
         return Ok(None);
     }
     let done = shared.store.with(|inner| {
-        let mut blob = inner.repositories.get(&from)?.blobs.get(digest)?.clone();
+        let mut blob = inner.repositories.get(&from)?.blobs.get(digest).filter(|blob| !blob.archived)?.clone();
         blob.committed = None;
         let target = inner.repositories.entry(name.to_owned()).or_default();
         target.blobs.entry(digest.to_owned()).or_insert(blob);
