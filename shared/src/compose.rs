@@ -264,4 +264,8 @@ impl RepositoryCreation for Creation {
     fn create(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(self.repositories.create(&self.name, &self.meter))
     }
+
+    fn complete(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.repositories.complete(&self.name, &self.meter))
+    }
 }

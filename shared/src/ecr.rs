@@ -5,6 +5,7 @@ mod api;
 mod archive;
 mod availability;
 mod credentials;
+mod policies;
 mod repository;
 
 pub use api::EcrApi;

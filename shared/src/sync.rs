@@ -63,6 +63,10 @@ pub struct Destination {
 pub trait RepositoryCreation: Send + Sync {
     /// Creates it; that it exists by now is no error.
     fn create(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Does what a creation that was broken off left undone; called where the repository is there and has nothing of the
+    /// image.
+    fn complete(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 /// Syncs images, one at a time or several at once, within one byte budget.
@@ -195,6 +199,8 @@ impl Syncer {
                 ErrorType::Unavailable,
                 format!("{} moved from {digest} to {now} while it was copied", request.source),
             ))),
+            // Somebody else was faster: the tag appeared meanwhile, with this very digest.
+            (Ok(()), None) if !tally.has_pushed(&digest) => Ok(Round::Done(Outcome::Current, digest)),
             (Ok(()), None) => Ok(Round::Done(synced(request, &digest), digest)),
             (Err(Copying::Contradicted(error)), None) => Ok(Round::Contradicted(error)),
             (Err(Copying::Failed(error)), None) => Err(error),

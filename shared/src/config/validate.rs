@@ -10,7 +10,7 @@ use crate::{
     provider::{EcrHost, Provider},
     rules::Rules,
     settings::{
-        CreateRepository, Document, EncryptionType, Environment, LimitSettings, RegistrySettings, TagMutability,
+        CreateRepository, Document, EncryptionType, Environment, LimitSettings, Policy, RegistrySettings, TagMutability,
     },
     transport::check_pem,
 };
@@ -84,8 +84,13 @@ fn registry(
         mistakes.push(format!("{path}.role_arn: only ECR registries have it; set `provider` if this is one"));
     }
     if let Some(create) = &settings.create_repository {
-        if known.provider != Provider::Ecr {
-            mistakes.push(format!("{path}.create_repository: only private ECR registries have it"));
+        match known.provider {
+            Provider::Ecr => {}
+            Provider::EcrPublic if *create == (CreateRepository { tags: create.tags.clone(), ..Default::default() }) => {}
+            Provider::EcrPublic => {
+                mistakes.push(format!("{path}.create_repository: ECR Public knows nothing but `tags` of it"));
+            }
+            _ => mistakes.push(format!("{path}.create_repository: only ECR registries have it")),
         }
         create_repository(create, &format!("{path}.create_repository"), mistakes);
     }
@@ -110,6 +115,9 @@ fn create_repository(settings: &CreateRepository, path: &str, mistakes: &mut Vec
     match settings.tag_mutability_exclusions.as_slice() {
         [] if with_exclusion => mistakes.push(format!("{path}.tag_mutability: …_WITH_EXCLUSION needs exclusions")),
         [] => {}
+        many if many.iter().any(|filter| !exclusion(filter)) => mistakes.push(format!(
+            "{path}.tag_mutability_exclusions: expected 1 to 128 of letters, digits and . _ - with 2 * at most, in each"
+        )),
         _ if !with_exclusion => mistakes.push(format!(
             "{path}.tag_mutability_exclusions: they go with MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION"
         )),
@@ -122,9 +130,27 @@ fn create_repository(settings: &CreateRepository, path: &str, mistakes: &mut Vec
     {
         mistakes.push(format!("{path}.encryption.kms_key: AES256 has no key; expected the type KMS or KMS_DSSE"));
     }
+    for (key, policy, most) in
+        [("lifecycle_policy", &settings.lifecycle_policy, 30_720), ("repository_policy", &settings.repository_policy, 10_240)]
+    {
+        let Some(text) = policy.as_ref().map(Policy::text) else { continue };
+        match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text) {
+            Err(error) => mistakes.push(format!("{path}.{key}: expected a JSON object ({error})")),
+            Ok(_) if text.chars().count() > most => {
+                mistakes.push(format!("{path}.{key}: has {} characters; expected {most} at most", text.chars().count()));
+            }
+            Ok(_) => {}
+        }
+    }
     if settings.tags.len() > 50 {
         mistakes.push(format!("{path}.tags: expected 50 at most"));
     }
+}
+
+/// Whether ECR takes this as an exclusion filter: `[0-9a-zA-Z._*-]{1,128}`, two wildcards at most.
+fn exclusion(filter: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'*' | b'-');
+    (1..=128).contains(&filter.len()) && filter.bytes().all(known) && filter.matches('*').count() <= 2
 }
 
 fn checked_endpoint(text: &str, plain_http: bool) -> Result<Url, String> {

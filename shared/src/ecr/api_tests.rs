@@ -51,7 +51,7 @@ async fn asked_at(host: &str) -> String {
 async fn the_api_is_asked_in_the_partition_and_by_the_kind_of_endpoint_that_the_host_tells() {
     for (host, api) in [
         ("111122223333.dkr.ecr.eu-west-1.amazonaws.com", "https://api.ecr.eu-west-1.amazonaws.com/"),
-        ("111122223333.dkr.ecr-fips.us-east-1.amazonaws.com", "https://ecr-fips.us-east-1.amazonaws.com/"),
+        ("111122223333.dkr.ecr-fips.us-east-1.amazonaws.com", "https://api.ecr-fips.us-east-1.amazonaws.com/"),
         ("111122223333.dkr-ecr.us-east-1.on.aws", "https://ecr.us-east-1.api.aws/"),
         ("111122223333.dkr-ecr-fips.us-east-1.on.aws", "https://ecr-fips.us-east-1.api.aws/"),
         ("111122223333.dkr.ecr.us-gov-west-1.amazonaws.com", "https://api.ecr.us-gov-west-1.amazonaws.com/"),

@@ -136,7 +136,7 @@ pub struct RegistrySettings {
 }
 
 /// How a missing ECR repository is created.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRepository {
     /// Whether tags can move.
@@ -154,6 +154,33 @@ pub struct CreateRepository {
     /// Resource tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// The lifecycle policy that it gets, up to 30720 characters.
+    #[serde(default)]
+    pub lifecycle_policy: Option<Policy>,
+    /// The repository policy that it gets (who else may do what in it), up to 10240 characters.
+    #[serde(default)]
+    pub repository_policy: Option<Policy>,
+}
+
+/// A policy: the JSON object itself, or a text that holds it.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a policy: a JSON object, or a text that holds one")]
+pub enum Policy {
+    /// The object.
+    Document(serde_json::Map<String, serde_json::Value>),
+    /// The text, sent as it is.
+    Text(String),
+}
+
+impl Policy {
+    /// The text that is sent.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Document(document) => serde_json::Value::from(document.clone()).to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
 }
 
 /// Whether tags can move.
@@ -171,7 +198,7 @@ pub enum TagMutability {
 }
 
 /// How images are encrypted at rest.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encryption {
     /// By whom.

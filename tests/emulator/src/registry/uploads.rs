@@ -31,6 +31,10 @@ pub(super) async fn start(shared: &Shared, head: &Head, name: &str, caller: &Cal
     {
         return Err(refuse(400, "DIGEST_INVALID", "the digest algorithm is not supported"));
     }
+    // A template for creation on push works with the first call of the push, which is this one.
+    if shared.traits.ecr && shared.traits.creates_repositories {
+        shared.store.create_repository(name);
+    }
     let (id, session) = shared.uploads.begin(name, shared.keep_blobs);
     if shared.traits.single_post
         && let Some(digest) = head.query.get("digest")

@@ -18,6 +18,7 @@ mod mounts;
 mod paces;
 mod providers;
 mod repositories;
+mod repository_policies;
 mod request_counts;
 mod result_counts;
 mod retries;
