@@ -13,7 +13,10 @@ use futures::future::BoxFuture;
 use crate::{
     aws::{Aws, failure},
     config::{Config, RegistryConfig},
-    ecr::{EcrApi, EcrArchive, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
+    ecr::{
+        EcrApi, EcrArchive, EcrAvailability, EcrLogin, EcrPublicApi, EcrPublicAvailability, EcrPublicLogin,
+        EcrPublicRepositories, EcrRepositories,
+    },
     error::{Error, ErrorType},
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
     oci::Reference,
@@ -126,8 +129,22 @@ struct Registries {
 #[derive(Clone)]
 struct Known {
     client: Arc<RegistryClient>,
-    api: Option<Arc<EcrApi>>,
-    repositories: Option<Arc<EcrRepositories>>,
+    api: Option<Api>,
+    repositories: Option<Repositories>,
+}
+
+/// What a registry of AWS has beside the distribution specification.
+#[derive(Clone)]
+enum Api {
+    Private(Arc<EcrApi>),
+    Public(Arc<EcrPublicApi>),
+}
+
+/// Who creates repositories.
+#[derive(Clone)]
+enum Repositories {
+    Private(Arc<EcrRepositories>),
+    Public(Arc<EcrPublicRepositories>),
 }
 
 impl Registries {
@@ -167,15 +184,11 @@ impl Registries {
         let transport = Transport::new(Arc::clone(&self.clients), settings).ok_or_else(|| {
             Error::new(ErrorType::InvalidConfig, format!("registries.{}: its endpoint has no host", registry.host))
         })?;
-        let api = registry
-            .ecr
-            .clone()
-            .filter(|_| registry.speaks_ecr())
-            .map(|home| Arc::new(EcrApi::new(Arc::clone(&self.aws), home, registry.role.clone())));
-        let repositories = match (&api, &registry.create_repository) {
-            (Some(api), Some(settings)) => Some(Arc::new(EcrRepositories::new(Arc::clone(api), settings.clone()))),
-            _ => None,
-        };
+        let api = self.api(&registry);
+        let repositories = registry.create_repository.clone().zip(api.clone()).map(|(settings, api)| match api {
+            Api::Private(api) => Repositories::Private(Arc::new(EcrRepositories::new(api, settings))),
+            Api::Public(api) => Repositories::Public(Arc::new(EcrPublicRepositories::new(api, settings))),
+        });
         let streams = self.tuning.streams.unwrap_or(registry.streams);
         let client = RegistryClient {
             provider: registry.provider,
@@ -192,20 +205,27 @@ impl Registries {
         Ok(Known { client: Arc::new(client), api, repositories })
     }
 
-    fn authenticator(&self, registry: &RegistryConfig, api: Option<&Arc<EcrApi>>) -> Authenticator {
-        let aws = || Arc::clone(&self.aws);
-        let configured = registry
-            .credentials
-            .clone()
-            .map(|source| -> Box<dyn LoginSource> { Box::new(SecretLogin::new(aws(), source, &registry.host)) });
+    fn api(&self, registry: &RegistryConfig) -> Option<Api> {
+        let (aws, role) = (Arc::clone(&self.aws), registry.role.clone());
+        match (registry.provider, &registry.ecr) {
+            (Provider::EcrPublic, _) => Some(Api::Public(Arc::new(EcrPublicApi::new(aws, role)))),
+            (Provider::Ecr, Some(home)) => Some(Api::Private(Arc::new(EcrApi::new(aws, home.clone(), role)))),
+            _ => None,
+        }
+    }
+
+    fn authenticator(&self, registry: &RegistryConfig, api: Option<&Api>) -> Authenticator {
+        let configured = registry.credentials.clone().map(|source| -> Box<dyn LoginSource> {
+            Box::new(SecretLogin::new(Arc::clone(&self.aws), source, &registry.host))
+        });
         match (configured, registry.provider, api) {
             (Some(login), Provider::Ecr, _) => Authenticator::basic(login),
             (Some(login), _, _) => Authenticator::challenged(login),
-            (None, Provider::Ecr, Some(api)) => Authenticator::basic(Box::new(EcrLogin::new(Arc::clone(api)))),
-            (None, Provider::EcrPublic, _) => {
-                Authenticator::challenged(Box::new(EcrPublicLogin::new(aws(), registry.role.clone())))
+            (None, _, Some(Api::Private(api))) => Authenticator::basic(Box::new(EcrLogin::new(Arc::clone(api)))),
+            (None, _, Some(Api::Public(api))) => {
+                Authenticator::challenged(Box::new(EcrPublicLogin::new(Arc::clone(api))))
             }
-            (None, _, _) => Authenticator::challenged(Box::new(AnonymousLogin)),
+            (None, _, None) => Authenticator::challenged(Box::new(AnonymousLogin)),
         }
     }
 }
@@ -214,10 +234,13 @@ impl Ends for Registries {
     fn source(&self, reference: &Reference, run: Run) -> Result<Source, Error> {
         let known = self.known(reference.registry())?;
         let name = reference.repository();
-        let diagnosis = known.api.map(|api| -> Arc<dyn SourceDiagnosis> {
-            let archive = EcrArchive::new(api);
-            Arc::new(Diagnosis { archive, name: name.to_owned(), meter: Arc::clone(&run.meter) })
-        });
+        let diagnosis = match known.api {
+            Some(Api::Private(api)) => {
+                let (archive, meter) = (EcrArchive::new(api), Arc::clone(&run.meter));
+                Some(Arc::new(Diagnosis { archive, name: name.to_owned(), meter }) as Arc<dyn SourceDiagnosis>)
+            }
+            Some(Api::Public(_)) | None => None,
+        };
         Ok(Source { repository: Repository::source(known.client, name, run), diagnosis })
     }
 
@@ -227,7 +250,10 @@ impl Ends for Registries {
         let mount_from = same_registry.then(|| source.repository().to_owned());
         let name = reference.repository();
         let availability = known.api.map(|api| -> Arc<dyn LayerAvailability> {
-            Arc::new(EcrAvailability::new(api, name, Arc::clone(&run.meter)))
+            match api {
+                Api::Private(api) => Arc::new(EcrAvailability::new(api, name, Arc::clone(&run.meter))),
+                Api::Public(api) => Arc::new(EcrPublicAvailability::new(api, name, Arc::clone(&run.meter))),
+            }
         });
         let creation = known.repositories.map(|repositories| -> Arc<dyn RepositoryCreation> {
             Arc::new(Creation { repositories, name: name.to_owned(), meter: Arc::clone(&run.meter) })
@@ -255,17 +281,24 @@ impl SourceDiagnosis for Diagnosis {
 
 /// Creates one ECR repository.
 struct Creation {
-    repositories: Arc<EcrRepositories>,
+    repositories: Repositories,
     name: String,
     meter: Arc<Meter>,
 }
 
 impl RepositoryCreation for Creation {
     fn create(&self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(self.repositories.create(&self.name, &self.meter))
+        match &self.repositories {
+            Repositories::Private(repositories) => Box::pin(repositories.create(&self.name, &self.meter)),
+            Repositories::Public(repositories) => Box::pin(repositories.create(&self.name, &self.meter)),
+        }
     }
 
     fn complete(&self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(self.repositories.complete(&self.name, &self.meter))
+        match &self.repositories {
+            Repositories::Private(repositories) => Box::pin(repositories.complete(&self.name, &self.meter)),
+            // It is made in one call.
+            Repositories::Public(_) => Box::pin(async { Ok(()) }),
+        }
     }
 }

@@ -128,6 +128,45 @@ fn every_spelling_of_a_host_is_known_for_what_it_is() {
     assert!(mistakes(r#"{"registries":{"ghcr.io":{},"ghcr.io:443":{}}}"#).contains("another key names too"));
 }
 
+/// The mistakes of these settings, as `create_repository` of this host.
+fn creating(host: &str, settings: &str) -> Option<String> {
+    let text = format!(r#"{{"registries":{{"{host}":{{"create_repository":{settings}}}}}}}"#);
+    parse(&text).err().map(|error| error.message)
+}
+
+#[test]
+fn what_ecr_would_refuse_of_a_new_repository_is_refused_at_once() {
+    let ecr = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
+    let long = |count: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(count - 8));
+    for good in [
+        r#"{"lifecycle_policy":{"rules":[]},"repository_policy":"{\"Statement\":[]}"}"#,
+        r#"{"tag_mutability":"IMMUTABLE_WITH_EXCLUSION","tag_mutability_exclusions":["latest","dev-*","*.x-*"]}"#,
+        &format!(r#"{{"lifecycle_policy":{},"repository_policy":{}}}"#, long(30_720), long(10_240)),
+    ] {
+        assert_eq!(creating(ecr, good), None, "{good:.60}");
+    }
+    let filter = |text: &str| {
+        format!(r#"{{"tag_mutability":"MUTABLE_WITH_EXCLUSION","tag_mutability_exclusions":["{text}"]}}"#)
+    };
+    for (bad, path) in [
+        (r#"{"lifecycle_policy":"rules"}"#.to_owned(), "lifecycle_policy"),
+        (r#"{"lifecycle_policy":"[]"}"#.to_owned(), "lifecycle_policy"),
+        (r#"{"lifecycle_policy":[]}"#.to_owned(), "lifecycle_policy"),
+        (format!(r#"{{"lifecycle_policy":{}}}"#, long(30_721)), "lifecycle_policy"),
+        (format!(r#"{{"repository_policy":{}}}"#, long(10_241)), "repository_policy"),
+        (filter("v+"), "tag_mutability_exclusions"),
+        (filter(""), "tag_mutability_exclusions"),
+        (filter("*a*b*"), "tag_mutability_exclusions"),
+        (filter(&"x".repeat(129)), "tag_mutability_exclusions"),
+    ] {
+        let message = creating(ecr, &bad).unwrap_or_else(|| panic!("{bad:.60} was taken"));
+        assert!(message.contains(&format!("create_repository.{path}")), "{message}");
+    }
+    assert_eq!(creating("public.ecr.aws", r#"{"tags":{"team":"platform"}}"#), None);
+    assert!(creating("public.ecr.aws", r#"{"scan_on_push":true}"#).unwrap().contains("ECR Public knows nothing but"));
+    assert!(creating("ghcr.io", "{}").unwrap().contains("only ECR"));
+}
+
 #[test]
 fn the_byte_budget_follows_the_functions_memory() {
     let bytes = |memory| Config::parse("{}", &environment(memory)).unwrap().limits.buffer_bytes;

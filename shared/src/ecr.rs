@@ -6,10 +6,12 @@ mod archive;
 mod availability;
 mod credentials;
 mod policies;
+mod public;
 mod repository;
 
 pub use api::EcrApi;
 pub use archive::{Archived, EcrArchive};
 pub use availability::EcrAvailability;
 pub use credentials::{EcrLogin, EcrPublicLogin};
+pub use public::{EcrPublicApi, EcrPublicAvailability, EcrPublicRepositories};
 pub use repository::EcrRepositories;

@@ -98,7 +98,7 @@ impl Provider {
     /// for the manifest that lists them.
     #[must_use]
     pub fn tells_of_many_blobs_at_once(self) -> bool {
-        self == Self::Ecr
+        matches!(self, Self::Ecr | Self::EcrPublic)
     }
 
     /// The scheme and host to talk to for a registry of this identity.

@@ -9,10 +9,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use super::EcrApi;
+use super::{EcrApi, EcrPublicApi};
 use crate::{
-    aws::{Aws, CountCalls, failure},
-    config::Role,
+    aws::{CountCalls, failure},
     error::{Error, ErrorType},
     registry::{Login, LoginIssued, LoginSource, Secret},
     transport::Meter,
@@ -23,9 +22,6 @@ const LIFE: Duration = Duration::from_secs(12 * 3600);
 
 /// Tokens live 12 hours; one that has less left than this is replaced, so that no sync outlives it.
 const RENEW_BEFORE: Duration = Duration::from_secs(20 * 60);
-
-/// The region that has ECR Public's API and is asked (ECR Public user guide, "Registry authentication").
-const PUBLIC_REGION: &str = "us-east-1";
 
 /// A token and its end. The lock is held while one is fetched, so that there is one fetch in flight.
 #[derive(Debug, Default)]
@@ -86,22 +82,20 @@ impl LoginSource for EcrLogin {
 /// The login of ECR Public: the same kind of token, to be exchanged at its token service.
 #[derive(Debug)]
 pub struct EcrPublicLogin {
-    aws: Arc<Aws>,
-    role: Option<Role>,
+    api: Arc<EcrPublicApi>,
     kept: Kept,
 }
 
 impl EcrPublicLogin {
-    /// The login as the function's role, or as `role`.
+    /// The login of whoever speaks to `api`.
     #[must_use]
-    pub fn new(aws: Arc<Aws>, role: Option<Role>) -> Self {
-        Self { aws, role, kept: Kept::default() }
+    pub fn new(api: Arc<EcrPublicApi>) -> Self {
+        Self { api, kept: Kept::default() }
     }
 
     async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
         let doing = "getting an ECR Public authorization token";
-        let config = self.aws.config_for(PUBLIC_REGION, self.role.as_ref()).await;
-        let call = aws_sdk_ecrpublic::Client::new(&config).get_authorization_token();
+        let call = self.api.client().await.get_authorization_token();
         let answer = call.customize().interceptor(CountCalls::on(meter)).send().await;
         let answer = answer.map_err(|error| failure(doing, &error))?;
         let data = answer.authorization_data();

@@ -8,6 +8,7 @@ mod config_sources;
 mod convergence;
 mod crashes;
 mod credentials;
+mod ecr_public;
 mod ecr_tokens;
 mod existing_tags;
 mod foreign_layers;
