@@ -11,7 +11,7 @@ use std::{
 use futures::future::BoxFuture;
 
 use crate::{
-    aws::{Aws, failure},
+    aws::{Aws, IdentitySource, failure},
     config::{Config, RegistryConfig},
     ecr::{
         EcrApi, EcrArchive, EcrAvailability, EcrLogin, EcrPublicApi, EcrPublicAvailability, EcrPublicLogin,
@@ -22,11 +22,9 @@ use crate::{
     oci::Reference,
     provider::Provider,
     queue::SqsQueue,
-    registry::{
-        AnonymousLogin, Authenticator, BlobsAt, LoginSource, Quotas, RegistryClient, Repository, Run, SentLately,
-    },
+    registry::{AnonymousLogin, Authenticator, BlobsAt, Quotas, RegistryClient, Repository, Run, SentLately},
     retry::RetryPolicy,
-    secrets::SecretLogin,
+    secrets::{IdentityLogin, SecretLogin},
     settings::{ConfigSource, Environment},
     sync::{Destination, Ends, RepositoryCreation, Source, SourceDiagnosis, Syncer, Withheld},
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
@@ -184,7 +182,8 @@ impl Registries {
         let transport = Transport::new(Arc::clone(&self.clients), settings).ok_or_else(|| {
             Error::new(ErrorType::InvalidConfig, format!("registries.{}: its endpoint has no host", registry.host))
         })?;
-        let api = self.api(&registry);
+        let secret = self.secret(&registry);
+        let api = self.api(&registry, secret.as_ref());
         let repositories = registry.create_repository.clone().zip(api.clone()).map(|(settings, api)| match api {
             Api::Private(api) => Repositories::Private(Arc::new(EcrRepositories::new(api, settings))),
             Api::Public(api) => Repositories::Public(Arc::new(EcrPublicRepositories::new(api, settings))),
@@ -193,7 +192,7 @@ impl Registries {
         let client = RegistryClient {
             provider: registry.provider,
             transport,
-            auth: self.authenticator(&registry, api.as_ref()),
+            auth: Self::authenticator(api.as_ref(), secret),
             streams: StreamCap::new(streams),
             policy: RetryPolicy { max_attempts: limits.max_attempts },
             quotas: Quotas::new(registry.provider, streams),
@@ -205,27 +204,31 @@ impl Registries {
         Ok(Known { client: Arc::new(client), api, repositories })
     }
 
-    fn api(&self, registry: &RegistryConfig) -> Option<Api> {
+    fn secret(&self, registry: &RegistryConfig) -> Option<Arc<SecretLogin>> {
+        let source = registry.credentials.clone()?;
+        Some(Arc::new(SecretLogin::new(Arc::clone(&self.aws), source, &registry.host)))
+    }
+
+    fn api(&self, registry: &RegistryConfig, secret: Option<&Arc<SecretLogin>>) -> Option<Api> {
         let (aws, role) = (Arc::clone(&self.aws), registry.role.clone());
+        let identity = secret.map(|secret| Arc::clone(secret) as Arc<dyn IdentitySource>);
         match (registry.provider, &registry.ecr) {
             (Provider::EcrPublic, _) => Some(Api::Public(Arc::new(EcrPublicApi::new(aws, role)))),
-            (Provider::Ecr, Some(home)) => Some(Api::Private(Arc::new(EcrApi::new(aws, home.clone(), role)))),
+            (Provider::Ecr, Some(home)) => Some(Api::Private(Arc::new(EcrApi::new(aws, home.clone(), role, identity)))),
             _ => None,
         }
     }
 
-    fn authenticator(&self, registry: &RegistryConfig, api: Option<&Api>) -> Authenticator {
-        let configured = registry.credentials.clone().map(|source| -> Box<dyn LoginSource> {
-            Box::new(SecretLogin::new(Arc::clone(&self.aws), source, &registry.host))
-        });
-        match (configured, registry.provider, api) {
-            (Some(login), Provider::Ecr, _) => Authenticator::basic(login),
-            (Some(login), _, _) => Authenticator::challenged(login),
-            (None, _, Some(Api::Private(api))) => Authenticator::basic(Box::new(EcrLogin::new(Arc::clone(api)))),
-            (None, _, Some(Api::Public(api))) => {
-                Authenticator::challenged(Box::new(EcrPublicLogin::new(Arc::clone(api))))
+    fn authenticator(api: Option<&Api>, secret: Option<Arc<SecretLogin>>) -> Authenticator {
+        match (api, secret) {
+            (Some(Api::Private(api)), Some(secret)) => {
+                let by_api = Box::new(EcrLogin::new(Arc::clone(api)));
+                Authenticator::basic(Box::new(IdentityLogin::new(secret, by_api)))
             }
-            (None, _, None) => Authenticator::challenged(Box::new(AnonymousLogin)),
+            (Some(Api::Private(api)), None) => Authenticator::basic(Box::new(EcrLogin::new(Arc::clone(api)))),
+            (_, Some(secret)) => Authenticator::challenged(Box::new(secret)),
+            (Some(Api::Public(api)), None) => Authenticator::challenged(Box::new(EcrPublicLogin::new(Arc::clone(api)))),
+            (None, None) => Authenticator::challenged(Box::new(AnonymousLogin)),
         }
     }
 }

@@ -145,9 +145,8 @@ fn what_ecr_would_refuse_of_a_new_repository_is_refused_at_once() {
     ] {
         assert_eq!(creating(ecr, good), None, "{good:.60}");
     }
-    let filter = |text: &str| {
-        format!(r#"{{"tag_mutability":"MUTABLE_WITH_EXCLUSION","tag_mutability_exclusions":["{text}"]}}"#)
-    };
+    let filter =
+        |text: &str| format!(r#"{{"tag_mutability":"MUTABLE_WITH_EXCLUSION","tag_mutability_exclusions":["{text}"]}}"#);
     for (bad, path) in [
         (r#"{"lifecycle_policy":"rules"}"#.to_owned(), "lifecycle_policy"),
         (r#"{"lifecycle_policy":"[]"}"#.to_owned(), "lifecycle_policy"),

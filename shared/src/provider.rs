@@ -205,8 +205,12 @@ impl EcrHost {
         let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
         let is_region = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let dual_stack = domain.starts_with("on.");
-        (is_account && is_region && DOMAINS.contains(&domain))
-            .then(|| Self { account: account.to_owned(), region: region.to_owned(), fips, dual_stack })
+        (is_account && is_region && DOMAINS.contains(&domain)).then(|| Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            fips,
+            dual_stack,
+        })
     }
 
     /// The host that events imply for the registry with this host: ECR's have several names.

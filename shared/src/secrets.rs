@@ -1,14 +1,14 @@
 //! Registry credentials from Secrets Manager or the environment, fetched once and again when they are refused.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
-    aws::{Aws, CountCalls, failure},
+    aws::{Aws, CountCalls, Identity, IdentitySource, failure},
     config::CredentialSource,
     error::{Error, ErrorType},
     oci::normalize_host,
@@ -25,8 +25,19 @@ pub struct SecretLogin {
     /// The registry's host: a docker `config.json` has entries for several.
     host: String,
     /// The lock is held while the secret is fetched, so that there is one fetch in flight.
-    kept: Mutex<Option<LoginIssued>>,
+    kept: Mutex<Option<(Held, Instant)>>,
 }
+
+/// What a secret holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Held {
+    Login(Login),
+    /// ECR: who asks its API, for a login among other things.
+    Identity(Identity),
+}
+
+/// How long an identity that was read for one use is good for another one that comes next.
+const JUST_READ: Duration = Duration::from_secs(60);
 
 impl SecretLogin {
     /// The login of `source` for `host`; nothing is fetched yet.
@@ -35,7 +46,7 @@ impl SecretLogin {
         Self { aws, source, host: host.to_owned(), kept: Mutex::default() }
     }
 
-    async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
+    async fn fetch(&self, meter: &Meter) -> Result<Held, Error> {
         let doing = format!("reading the credentials of {} from {}", self.host, self.place());
         let text = match &self.source {
             CredentialSource::Environment(name) => variable(name)
@@ -49,9 +60,22 @@ impl SecretLogin {
                 text.ok_or_else(|| Error::new(ErrorType::Unauthorized, format!("{doing}: the secret holds no text")))?
             }
         };
-        let login = parse(&text, &self.host)
-            .map_err(|reason| Error::new(ErrorType::Unauthorized, format!("{doing}: {reason}")))?;
-        Ok(LoginIssued { login, expires: None })
+        if let Some(identity) = identity(&text) {
+            return Ok(Held::Identity(identity));
+        }
+        let login = parse(&text, &self.host);
+        login.map(Held::Login).map_err(|reason| Error::new(ErrorType::Unauthorized, format!("{doing}: {reason}")))
+    }
+
+    /// What the secret holds, fetched unless it was already and what is kept is `good`.
+    async fn held(&self, good: impl Fn(&Held, Instant) -> bool, meter: &Meter) -> Result<Held, Error> {
+        let mut kept = self.kept.lock().await;
+        if let Some((held, _)) = kept.as_ref().filter(|(held, since)| good(held, *since)) {
+            return Ok(held.clone());
+        }
+        let held = self.fetch(meter).await?;
+        *kept = Some((held.clone(), Instant::now()));
+        Ok(held)
     }
 
     fn place(&self) -> String {
@@ -65,15 +89,73 @@ impl SecretLogin {
 impl LoginSource for SecretLogin {
     fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
         Box::pin(async move {
-            let mut kept = self.kept.lock().await;
-            if let Some(issued) = kept.as_ref().filter(|issued| refused != Some(&issued.login)) {
-                return Ok(issued.clone());
+            match self.held(|held, _| !is_login(held, refused), meter).await? {
+                Held::Login(login) => Ok(LoginIssued { login, expires: None }),
+                Held::Identity(_) => Err(Error::new(
+                    ErrorType::Unauthorized,
+                    format!("{} holds an AWS identity, which private ECR registries alone take", self.place()),
+                )),
             }
-            let issued = self.fetch(meter).await?;
-            *kept = Some(issued.clone());
-            Ok(issued)
         })
     }
+}
+
+fn is_login(held: &Held, login: Option<&Login>) -> bool {
+    matches!(held, Held::Login(kept) if Some(kept) == login)
+}
+
+impl IdentitySource for SecretLogin {
+    fn identity(&self) -> BoxFuture<'_, Result<Option<Identity>, Error>> {
+        Box::pin(async {
+            let fresh = |held: &Held, since: Instant| matches!(held, Held::Login(_)) || since.elapsed() < JUST_READ;
+            // Asked for inside a call of the API, which is what is counted.
+            match self.held(fresh, &Meter::default()).await? {
+                Held::Identity(identity) => Ok(Some(identity)),
+                Held::Login(_) => Ok(None),
+            }
+        })
+    }
+}
+
+/// The login of an ECR registry whose secret may hold a login, or the identity to ask its API for one.
+pub struct IdentityLogin {
+    secret: Arc<SecretLogin>,
+    api: Box<dyn LoginSource>,
+}
+
+impl IdentityLogin {
+    /// What `secret` holds, or what `api` gives to the identity that it holds.
+    #[must_use]
+    pub fn new(secret: Arc<SecretLogin>, api: Box<dyn LoginSource>) -> Self {
+        Self { secret, api }
+    }
+}
+
+impl LoginSource for IdentityLogin {
+    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        Box::pin(async move {
+            match self.secret.held(|held, _| !is_login(held, refused), meter).await? {
+                Held::Login(login) => Ok(LoginIssued { login, expires: None }),
+                Held::Identity(_) => self.api.login(refused, meter).await,
+            }
+        })
+    }
+}
+
+/// Reads `{"access_key_id","secret_access_key","session_token"}`.
+fn identity(text: &str) -> Option<Identity> {
+    #[derive(Deserialize)]
+    struct Wire {
+        access_key_id: String,
+        secret_access_key: String,
+        session_token: Option<String>,
+    }
+    let wire: Wire = serde_json::from_str(text).ok()?;
+    Some(Identity {
+        access_key_id: wire.access_key_id,
+        secret_access_key: Secret::new(&wire.secret_access_key),
+        session_token: wire.session_token.as_deref().map(Secret::new),
+    })
 }
 
 /// The region in an ARN: a secret is found in its own region alone.
@@ -167,6 +249,9 @@ mod tests {
 
     #[test]
     fn a_secret_that_cant_be_read_is_not_repeated() {
+        let key =
+            identity(r#"{"access_key_id":"AKIA","secret_access_key":"hunter2","session_token":"hunter2"}"#).unwrap();
+        assert!(!format!("{key:?}").contains("hunter2"));
         for text in ["hunter2", r#"{"hunter2":1}"#, r#"{"auths":{"quay.io":{"auth":"hunter2"}}}"#] {
             let reason = parse(text, "quay.io").unwrap_err();
             assert!(!reason.contains("hunter2"), "{reason}");

@@ -222,7 +222,8 @@ impl Syncer {
         let mount_from = destination.mount_from.as_deref().filter(|_| trust != Trust::Nothing);
         let plan = Plan::of(&tree, &held, mount_from);
         plan.log(request);
-        let moved = transfer::run(&plan, &source.repository, destination, &gate, &self.budget, self.limits, tally).await;
+        let moved =
+            transfer::run(&plan, &source.repository, destination, &gate, &self.budget, self.limits, tally).await;
         if let Err(error) = moved {
             return Err(source.explained(error, request.source.target()).await.into());
         }

@@ -78,6 +78,12 @@ fn registry(
         if !arn.starts_with("arn:") || !arn.contains(":role/") {
             mistakes.push(format!("{path}.role_arn: expected arn:PARTITION:iam::ACCOUNT:role/NAME"));
         }
+        let partition = known.ecr.as_ref().map(EcrHost::partition);
+        if partition.is_some_and(|partition| !arn.starts_with(&format!("arn:{partition}:")) && arn.starts_with("arn:"))
+        {
+            let partition = partition.unwrap_or_default();
+            mistakes.push(format!("{path}.role_arn: the registry is in the partition {partition}, the role is not"));
+        }
         known.role = Some(Role { arn, external_id: settings.external_id });
     }
     if known.role.is_some() && !matches!(known.provider, Provider::Ecr | Provider::EcrPublic) {
@@ -86,7 +92,8 @@ fn registry(
     if let Some(create) = &settings.create_repository {
         match known.provider {
             Provider::Ecr => {}
-            Provider::EcrPublic if *create == (CreateRepository { tags: create.tags.clone(), ..Default::default() }) => {}
+            Provider::EcrPublic
+                if *create == (CreateRepository { tags: create.tags.clone(), ..Default::default() }) => {}
             Provider::EcrPublic => {
                 mistakes.push(format!("{path}.create_repository: ECR Public knows nothing but `tags` of it"));
             }
@@ -130,14 +137,16 @@ fn create_repository(settings: &CreateRepository, path: &str, mistakes: &mut Vec
     {
         mistakes.push(format!("{path}.encryption.kms_key: AES256 has no key; expected the type KMS or KMS_DSSE"));
     }
-    for (key, policy, most) in
-        [("lifecycle_policy", &settings.lifecycle_policy, 30_720), ("repository_policy", &settings.repository_policy, 10_240)]
-    {
+    for (key, policy, most) in [
+        ("lifecycle_policy", &settings.lifecycle_policy, 30_720),
+        ("repository_policy", &settings.repository_policy, 10_240),
+    ] {
         let Some(text) = policy.as_ref().map(Policy::text) else { continue };
         match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text) {
             Err(error) => mistakes.push(format!("{path}.{key}: expected a JSON object ({error})")),
             Ok(_) if text.chars().count() > most => {
-                mistakes.push(format!("{path}.{key}: has {} characters; expected {most} at most", text.chars().count()));
+                mistakes
+                    .push(format!("{path}.{key}: has {} characters; expected {most} at most", text.chars().count()));
             }
             Ok(_) => {}
         }

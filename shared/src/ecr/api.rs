@@ -6,7 +6,12 @@ use aws_config::SdkConfig;
 use aws_sdk_ecr::{Client, config::Builder};
 use tokio::sync::OnceCell;
 
-use crate::{aws::Aws, config::Role, provider::EcrHost, settings::variable};
+use crate::{
+    aws::{Aws, IdentitySource},
+    config::Role,
+    provider::EcrHost,
+    settings::variable,
+};
 
 /// ECR's API for one registry: its account, its region, and the role that speaks.
 #[derive(Debug)]
@@ -14,20 +19,22 @@ pub struct EcrApi {
     aws: Arc<Aws>,
     home: EcrHost,
     role: Option<Role>,
+    identity: Option<Arc<dyn IdentitySource>>,
     client: OnceCell<Client>,
 }
 
 impl EcrApi {
-    /// The API of the registry at `home`; nothing is made yet.
+    /// The API of the registry at `home`, asked as `identity` or as the function, and as `role` if that is to be assumed;
+    /// nothing is made yet.
     #[must_use]
-    pub fn new(aws: Arc<Aws>, home: EcrHost, role: Option<Role>) -> Self {
-        Self { aws, home, role, client: OnceCell::new() }
+    pub fn new(aws: Arc<Aws>, home: EcrHost, role: Option<Role>, identity: Option<Arc<dyn IdentitySource>>) -> Self {
+        Self { aws, home, role, identity, client: OnceCell::new() }
     }
 
     pub(super) async fn client(&self) -> &Client {
         self.client
             .get_or_init(async || {
-                let config = self.aws.config_for(&self.home.region, self.role.as_ref()).await;
+                let config = self.aws.config_for(&self.home.region, self.role.as_ref(), self.identity.clone()).await;
                 let configured = config.endpoint_url().is_some() || variable("AWS_ENDPOINT_URL_ECR").is_some();
                 Client::from_conf(like_its_host(&config, &self.home, configured).build())
             })
@@ -46,6 +53,7 @@ impl EcrApi {
     pub(super) fn place(&self) -> String {
         let who = match &self.role {
             Some(role) => format!(" as {}", role.arn),
+            None if self.identity.is_some() => " as its configured credentials, or the function's role".to_owned(),
             None => " as the function's role".to_owned(),
         };
         format!("account {}, {}{who}", self.home.account, self.home.region)

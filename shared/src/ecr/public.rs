@@ -43,7 +43,9 @@ impl EcrPublicApi {
     }
 
     pub(super) async fn client(&self) -> &Client {
-        self.client.get_or_init(async || Client::new(&self.aws.config_for(REGION, self.role.as_ref()).await)).await
+        self.client
+            .get_or_init(async || Client::new(&self.aws.config_for(REGION, self.role.as_ref(), None).await))
+            .await
     }
 
     /// Where and as whom, for errors.

@@ -179,7 +179,8 @@ pub fn normalize_host(host: &str) -> Option<String> {
         return None;
     }
     // A name that its port alone shows to be a host needs it.
-    let port = port.filter(|port| port.trim_start_matches('0') != "443" || !(name.contains('.') || bracketed.is_some()));
+    let port =
+        port.filter(|port| port.trim_start_matches('0') != "443" || !(name.contains('.') || bracketed.is_some()));
     let hub = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
     Some(match port {
         None if hub.contains(&name) => "docker.io".to_owned(),

@@ -50,6 +50,12 @@ pub trait LoginSource: Send + Sync {
     fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>>;
 }
 
+impl<S: LoginSource + ?Sized> LoginSource for std::sync::Arc<S> {
+    fn login<'a>(&'a self, refused: Option<&'a Login>, meter: &'a Meter) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        S::login(self, refused, meter)
+    }
+}
+
 /// Nobody in particular.
 #[derive(Debug, Clone, Copy)]
 pub struct AnonymousLogin;

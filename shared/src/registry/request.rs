@@ -346,9 +346,10 @@ impl Repository {
                 (ErrorType::DigestMismatch, "")
             }
             // ECR's word for artifacts that it does not know; no other try changes it.
-            (405, _) if writes_manifest && matches!(self.client.provider, Provider::Ecr | Provider::EcrPublic) => {
-                (ErrorType::ManifestInvalid, "; ECR takes no manifest of this kind: leave the artifact out of the rules")
-            }
+            (405, _) if writes_manifest && matches!(self.client.provider, Provider::Ecr | Provider::EcrPublic) => (
+                ErrorType::ManifestInvalid,
+                "; ECR takes no manifest of this kind: leave the artifact out of the rules",
+            ),
             (400..=499, _) if writes_manifest => (ErrorType::ManifestInvalid, "; the registry does not take this kind"),
             (400..=499, _) => (ErrorType::Denied, "; the registry does not take the request as it is"),
             _ => (ErrorType::Unavailable, ""),

@@ -109,7 +109,8 @@ pub struct RegistrySettings {
     #[serde(default)]
     pub ca_certificate: Option<String>,
     /// `secretsmanager:ARN-OR-NAME` or `env:NAME`; the text behind it is `USER:PASSWORD`, JSON
-    /// `{"username":…,"password":…}`, or a docker `config.json`.
+    /// `{"username":…,"password":…}`, or a docker `config.json`. Private ECR: also the AWS identity to ask its API as,
+    /// `{"access_key_id":…,"secret_access_key":…,"session_token":…}`, for a registry in another partition.
     #[serde(default)]
     pub credentials: Option<String>,
     /// ECR: the role to assume for this registry's API calls.

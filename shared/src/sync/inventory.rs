@@ -95,7 +95,9 @@ async fn batches(
         wanted => match availability.available(wanted).await {
             Err(error) if error.error_type == ErrorType::RepositoryNotFound => error,
             Ok(good) => {
-                if let Some(creation) = destination.creation.as_ref().filter(|_| good.is_empty() && tree.present.is_empty()) {
+                if let Some(creation) =
+                    destination.creation.as_ref().filter(|_| good.is_empty() && tree.present.is_empty())
+                {
                     creation.complete().await?;
                 }
                 return Ok(good);

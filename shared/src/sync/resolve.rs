@@ -72,7 +72,8 @@ pub(super) async fn root(
         (None, Some(_)) => {
             let head = source.repository.head_manifest(target).await?;
             let Some(head) = head else {
-                let text = format!("{reference} is not at the source (any more); push it again, or correct the reference");
+                let text =
+                    format!("{reference} is not at the source (any more); push it again, or correct the reference");
                 return Err(source.explained(Error::new(ErrorType::SourceNotFound, text), target).await);
             };
             head.digest
@@ -122,7 +123,11 @@ pub(super) async fn tree(
             break;
         }
         if levels.len() == MAX_DEPTH {
-            return Err(too_much(&source.repository, &levels, &format!("its indexes are nested over {MAX_DEPTH} deep")));
+            return Err(too_much(
+                &source.repository,
+                &levels,
+                &format!("its indexes are nested over {MAX_DEPTH} deep"),
+            ));
         }
         if seen.len() > MAX_MANIFESTS {
             return Err(too_much(&source.repository, &levels, &format!("it has over {MAX_MANIFESTS} manifests")));

@@ -107,7 +107,10 @@ impl Repository {
             }
             if let Some(wait) = (RetryPolicy { max_attempts: HANG_UPS }).backoff(attempt, None, fastrand::f64()) {
                 if let Err(passed) = self.run.deadline.sleep(wait).await {
-                    return Err(Error::new(ErrorType::DeadlineExceeded, format!("{}: {passed}", self.doing(&operation))));
+                    return Err(Error::new(
+                        ErrorType::DeadlineExceeded,
+                        format!("{}: {passed}", self.doing(&operation)),
+                    ));
                 }
                 self.run.meter.retry();
             }

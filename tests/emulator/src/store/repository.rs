@@ -162,7 +162,8 @@ impl Repository {
             manifest.blobs().filter_map(|blob| Some(blob.get("digest")?.as_str()?.to_owned())).collect()
         };
         let named: Vec<String> = self.manifests.get(digest).map(of).unwrap_or_default();
-        let active: Vec<String> = self.manifests.values().filter(|manifest| manifest.is_active()).flat_map(of).collect();
+        let active: Vec<String> =
+            self.manifests.values().filter(|manifest| manifest.is_active()).flat_map(of).collect();
         for digest in named {
             if let Some(blob) = self.blobs.get_mut(&digest) {
                 blob.archived = !active.contains(&digest);

@@ -57,7 +57,11 @@ async fn a_second_tag_of_the_same_image_sends_no_blob() {
         world.forget();
         for (tag, digest) in [("v2-single", &single.digest), ("v2", &index.digest)] {
             let result = pushed(&mut function, "team/app", tag, digest).await;
-            assert_eq!((&result["outcome"], &result["blobs"]["transferred"]), (&"synced".into(), &0.into()), "{result}");
+            assert_eq!(
+                (&result["outcome"], &result["blobs"]["transferred"]),
+                (&"synced".into(), &0.into()),
+                "{result}"
+            );
             world.destination.store().is_whole("mirror/team/app", tag).unwrap();
         }
         assert_eq!(world.destination.journal().count(Kind::UploadStart), 0);

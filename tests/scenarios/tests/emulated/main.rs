@@ -17,6 +17,7 @@ mod manifest_kinds;
 mod messages;
 mod mounts;
 mod paces;
+mod partitions;
 mod providers;
 mod repositories;
 mod repository_policies;

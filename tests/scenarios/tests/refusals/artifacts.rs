@@ -38,7 +38,8 @@ async fn a_405_without_a_word_is_as_final_and_keeps_the_index_back() {
         world.destination.faults().add(Fault::on(Kind::ManifestPut).forever().then(Action::status(405)));
         let mut function = world.function("on-push", &[]).await;
         let refusal = Refusal::of(function.invoke(pushed("v1", &index.digest), LIMIT).await);
-        refusal.is("ManifestInvalid", &["putting manifest", &image.digest, "405", "ECR takes no manifest of this kind"]);
+        refusal
+            .is("ManifestInvalid", &["putting manifest", &image.digest, "405", "ECR takes no manifest of this kind"]);
         assert_eq!(world.destination.journal().count(Kind::ManifestPut), 1);
         world.destination.faults().clear();
         synced(&mut function, pushed("v1", &index.digest)).await;
