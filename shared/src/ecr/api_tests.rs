@@ -43,8 +43,7 @@ async fn asked_at(host: &str) -> String {
     let config = like_its_host(&config, &home, false).interceptor(there.clone()).build();
     let answer = Client::from_conf(config).get_authorization_token().send().await;
     assert!(answer.is_err());
-    let uri = there.0.lock().unwrap().clone();
-    uri
+    there.0.lock().unwrap().clone()
 }
 
 #[tokio::test]

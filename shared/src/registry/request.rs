@@ -77,7 +77,7 @@ impl Repository {
         match operation.action {
             Action::GetBlob | Action::StartUpload | Action::Upload => self.exchange(operation, request, wanted).await,
             Action::HeadManifest | Action::GetManifest | Action::PutManifest | Action::HeadBlob => {
-                self.send_alone(operation, request, wanted).await
+                Box::pin(self.send_alone(operation, request, wanted)).await
             }
         }
     }

@@ -107,7 +107,7 @@ async fn batches(
     };
     match (&destination.creation, wanted) {
         (Some(creation), _) => creation.create().await.map(|()| HashSet::new()),
-        (None, [digest, ..]) if destination.repository.takes_upload(digest).await? => Ok(HashSet::new()),
+        (None, [digest, ..]) if Box::pin(destination.repository.takes_upload(digest)).await? => Ok(HashSet::new()),
         (None, _) => {
             let text = format!("{}{CREATE_ADVICE}", missing.message);
             Err(Error::new(ErrorType::RepositoryNotFound, text))

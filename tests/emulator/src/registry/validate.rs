@@ -94,7 +94,7 @@ pub(super) fn references(shared: &Shared, name: &str, facts: &Facts) -> Result<(
         let blob = facts.blobs.iter().find(|digest| {
             !found.is_some_and(|found| found.blobs.get(*digest).is_some_and(|blob| blob.available(lag)))
         });
-        let child = facts.children.iter().find(|digest| !found.is_some_and(|found| found.find(digest).is_some()));
+        let child = facts.children.iter().find(|digest| found.is_none_or(|found| found.find(digest).is_none()));
         (blob.cloned(), child.cloned())
     });
     if let Some(digest) = blob {
