@@ -1,18 +1,25 @@
 //! The SDK's configuration, loaded when an AWS call is first needed, and once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+mod identity;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::{Credentials, provider::ProvideCredentials};
 use aws_sdk_ecr::{
     config::{
-        ConfigBag, Intercept, RuntimeComponents,
+        ConfigBag, IdentityCache, Intercept, RuntimeComponents, SharedCredentialsProvider,
         interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef},
         retry::RetryConfig,
         timeout::TimeoutConfig,
     },
     error::{BoxError, ProvideErrorMetadata},
 };
+use identity::Configured;
+pub(crate) use identity::{Identity, IdentitySource};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -68,24 +75,39 @@ impl Aws {
     /// The configuration for calls to `region`, or to the function's own where none is given.
     pub async fn config_in(&self, region: Option<&str>) -> SdkConfig {
         match region {
-            Some(region) => self.config_for(region, None).await,
+            Some(region) => self.config_for(region, None, None).await,
             None => self.config().await.clone(),
         }
     }
 
-    /// The configuration for calls to `region`, as `role` where one is given.
-    pub async fn config_for(&self, region: &str, role: Option<&Role>) -> SdkConfig {
-        let base = self.config().await;
+    /// The configuration for calls to `region`: as `identity` if one is configured, else as the function; as `role`
+    /// where one is given, which that one assumes.
+    pub async fn config_for(
+        &self,
+        region: &str,
+        role: Option<&Role>,
+        identity: Option<Arc<dyn IdentitySource>>,
+    ) -> SdkConfig {
+        let function = self.config().await;
         let region = Region::new(region.to_owned());
-        let config = base.to_builder().region(region.clone());
+        // The function's own identity is known in its own region for sure; another one's partition is the registry's.
+        let home = function.region().filter(|_| identity.is_none()).unwrap_or(&region).clone();
+        let mut base = function.to_builder().region(home.clone());
+        if let Some(source) = identity {
+            let configured = Configured { source, otherwise: function.credentials_provider() };
+            base = base.credentials_provider(SharedCredentialsProvider::new(configured));
+            // What the environment's identity was cached in is not for this one.
+            base = base.identity_cache(IdentityCache::lazy().build());
+        }
+        let base = base.build();
+        let config = base.to_builder().region(region);
         let Some(role) = role else { return config.build() };
         let mut provider =
-            AssumeRoleProvider::builder(&role.arn).session_name("transship").region(region).configure(base);
+            AssumeRoleProvider::builder(&role.arn).session_name("transship").region(home).configure(&base);
         if let Some(external_id) = &role.external_id {
             provider = provider.external_id(external_id);
         }
-        let credentials = aws_sdk_ecr::config::SharedCredentialsProvider::new(provider.build().await);
-        config.credentials_provider(credentials).build()
+        config.credentials_provider(SharedCredentialsProvider::new(provider.build().await)).build()
     }
 }
 
@@ -150,7 +172,11 @@ where
         // No answer: no connection, or no credentials to sign with, which is where a role that can't be assumed shows.
         let causes = chain(error);
         let (error_type, advice) = if causes.contains("AccessDenied") {
-            (ErrorType::Denied, "; check role_arn, external_id and the role's trust policy")
+            (
+                ErrorType::Denied,
+                "; check role_arn, external_id and the role's trust policy; a role of another partition (China, GovCloud) needs \
+             an identity of that partition as this registry's credentials",
+            )
         } else if causes.contains("credentials") {
             (ErrorType::Unauthorized, "; check the function's role")
         } else {

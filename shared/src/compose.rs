@@ -12,10 +12,13 @@ use futures::future::BoxFuture;
 use url::Url;
 
 use crate::{
-    aws::{Aws, failure},
+    aws::{Aws, IdentitySource, failure},
     azure::AcrLogin,
     config::{Config, RegistryConfig},
-    ecr::{EcrApi, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
+    ecr::{
+        EcrApi, EcrArchive, EcrAvailability, EcrLogin, EcrPublicApi, EcrPublicAvailability, EcrPublicLogin,
+        EcrPublicRepositories, EcrRepositories,
+    },
     error::{Error, ErrorType},
     google::GoogleLogin,
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
@@ -26,9 +29,9 @@ use crate::{
         AnonymousLogin, Authenticator, BlobsAt, LoginSource, Quotas, RegistryClient, Repository, Run, SentLately,
     },
     retry::RetryPolicy,
-    secrets::{SecretLogin, SecretStore},
+    secrets::{IdentityLogin, SecretLogin, SecretStore},
     settings::{ConfigSource, Environment},
-    sync::{Destination, Ends, RepositoryCreation, Syncer},
+    sync::{Destination, Ends, RepositoryCreation, Source, SourceDiagnosis, Syncer, Withheld},
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
 };
 
@@ -130,8 +133,22 @@ struct Registries {
 #[derive(Clone)]
 struct Known {
     client: Arc<RegistryClient>,
-    api: Option<Arc<EcrApi>>,
-    repositories: Option<Arc<EcrRepositories>>,
+    api: Option<Api>,
+    repositories: Option<Repositories>,
+}
+
+/// What a registry of AWS has beside the distribution specification.
+#[derive(Clone)]
+enum Api {
+    Private(Arc<EcrApi>),
+    Public(Arc<EcrPublicApi>),
+}
+
+/// Who creates repositories.
+#[derive(Clone)]
+enum Repositories {
+    Private(Arc<EcrRepositories>),
+    Public(Arc<EcrPublicRepositories>),
 }
 
 impl Registries {
@@ -161,24 +178,20 @@ impl Registries {
     }
 
     fn make(&self, registry: RegistryConfig) -> Result<Known, Error> {
-        let limits = self.config.limits;
         let transport = self.way_to_registry(&registry)?;
-        let api = registry
-            .ecr
-            .clone()
-            .filter(|_| registry.speaks_ecr())
-            .map(|home| Arc::new(EcrApi::new(Arc::clone(&self.aws), home, registry.role.clone())));
-        let repositories = match (&api, &registry.create_repository) {
-            (Some(api), Some(settings)) => Some(Arc::new(EcrRepositories::new(Arc::clone(api), settings.clone()))),
-            _ => None,
-        };
+        let secret = self.secret(&registry);
+        let api = self.api(&registry, secret.as_ref());
+        let repositories = registry.create_repository.clone().zip(api.clone()).map(|(settings, api)| match api {
+            Api::Private(api) => Repositories::Private(Arc::new(EcrRepositories::new(api, settings))),
+            Api::Public(api) => Repositories::Public(Arc::new(EcrPublicRepositories::new(api, settings))),
+        });
         let streams = self.tuning.streams.unwrap_or(registry.streams);
         let client = RegistryClient {
             provider: registry.provider,
             transport,
-            auth: self.authenticator(&registry, api.as_ref())?,
+            auth: self.authenticator(&registry, api.as_ref(), secret)?,
             streams: StreamCap::new(streams),
-            policy: RetryPolicy { max_attempts: limits.max_attempts },
+            policy: self.policy(),
             quotas: Quotas::new(registry.provider, streams),
             pulls: Pulls::default(),
             sent: SentLately::default(),
@@ -224,45 +237,72 @@ impl Registries {
         })
     }
 
-    fn authenticator(&self, registry: &RegistryConfig, api: Option<&Arc<EcrApi>>) -> Result<Authenticator, Error> {
-        let aws = || Arc::clone(&self.aws);
-        Ok(match (self.configured_login(registry)?, registry.provider, api) {
-            (Some(login), Provider::Ecr, _) => Authenticator::basic(login),
-            (Some(login), _, _) => Authenticator::challenged(login),
-            (None, Provider::Ecr, Some(api)) => Authenticator::basic(Box::new(EcrLogin::new(Arc::clone(api)))),
-            (None, Provider::EcrPublic, _) => {
-                Authenticator::challenged(Box::new(EcrPublicLogin::new(aws(), registry.role.clone())))
+    fn secret(&self, registry: &RegistryConfig) -> Option<Arc<SecretLogin>> {
+        let source = registry.credentials.clone()?;
+        let secrets = Arc::clone(&self.secrets);
+        Some(Arc::new(SecretLogin::new(secrets, source, &registry.host, registry.provider)))
+    }
+
+    fn api(&self, registry: &RegistryConfig, secret: Option<&Arc<SecretLogin>>) -> Option<Api> {
+        let (aws, role) = (Arc::clone(&self.aws), registry.role.clone());
+        let identity = secret.map(|secret| Arc::clone(secret) as Arc<dyn IdentitySource>);
+        match (registry.provider, &registry.ecr) {
+            (Provider::EcrPublic, _) => Some(Api::Public(Arc::new(EcrPublicApi::new(aws, role)))),
+            (Provider::Ecr, Some(home)) => Some(Api::Private(Arc::new(EcrApi::new(aws, home.clone(), role, identity)))),
+            _ => None,
+        }
+    }
+
+    fn authenticator(
+        &self,
+        registry: &RegistryConfig,
+        api: Option<&Api>,
+        secret: Option<Arc<SecretLogin>>,
+    ) -> Result<Authenticator, Error> {
+        Ok(match (api, secret) {
+            (Some(Api::Private(api)), Some(secret)) => {
+                let by_api = Box::new(EcrLogin::new(Arc::clone(api)));
+                Authenticator::basic(Box::new(IdentityLogin::new(secret, by_api)))
             }
-            (None, _, _) => Authenticator::challenged(Box::new(AnonymousLogin)),
+            (Some(Api::Private(api)), None) => Authenticator::basic(Box::new(EcrLogin::new(Arc::clone(api)))),
+            (_, Some(secret)) => Authenticator::challenged(self.exchanged(registry, secret)?),
+            (Some(Api::Public(api)), None) => Authenticator::challenged(Box::new(EcrPublicLogin::new(Arc::clone(api)))),
+            (None, None) => Authenticator::challenged(self.without_secret(registry)?),
         })
     }
 
-    fn configured_login(&self, registry: &RegistryConfig) -> Result<Option<Box<dyn LoginSource>>, Error> {
-        let policy = RetryPolicy { max_attempts: self.config.limits.max_attempts };
-        let secret = registry.credentials.clone().map(|source| -> Box<dyn LoginSource> {
-            let secrets = Arc::clone(&self.secrets);
-            Box::new(SecretLogin::new(secrets, source, &registry.host, registry.provider))
-        });
-        Ok(match (secret, &registry.workload_identity, &registry.authority) {
-            (Some(secret), _, Some(authority)) => {
-                let way = self.way_to_login(registry, &authority.endpoint, &[], &authority.ca_certificate)?;
-                let own = self.way_to_registry(registry)?;
-                Some(Box::new(AcrLogin::new(secret, &registry.host, own, way, policy)))
-            }
-            (Some(secret), _, None) => Some(secret),
-            (None, Some(identity), _) => {
-                let beside = [&identity.iam_endpoint];
-                let way = self.way_to_login(registry, &identity.token_endpoint, &beside, &identity.ca_certificate)?;
-                Some(Box::new(GoogleLogin::new(Arc::clone(&self.aws), identity.clone(), way, policy)))
-            }
-            (None, None, _) => None,
-        })
+    /// What a secret is worth at its registry: itself, or what a cloud gives for it.
+    fn exchanged(&self, registry: &RegistryConfig, secret: Arc<SecretLogin>) -> Result<Box<dyn LoginSource>, Error> {
+        let Some(authority) = &registry.authority else { return Ok(Box::new(secret)) };
+        let way = self.way_to_login(registry, &authority.endpoint, &[], &authority.ca_certificate)?;
+        let own = self.way_to_registry(registry)?;
+        Ok(Box::new(AcrLogin::new(Box::new(secret), &registry.host, own, way, self.policy())))
+    }
+
+    fn without_secret(&self, registry: &RegistryConfig) -> Result<Box<dyn LoginSource>, Error> {
+        let Some(identity) = &registry.workload_identity else { return Ok(Box::new(AnonymousLogin)) };
+        let beside = [&identity.iam_endpoint];
+        let way = self.way_to_login(registry, &identity.token_endpoint, &beside, &identity.ca_certificate)?;
+        Ok(Box::new(GoogleLogin::new(Arc::clone(&self.aws), identity.clone(), way, self.policy())))
+    }
+
+    fn policy(&self) -> RetryPolicy {
+        RetryPolicy { max_attempts: self.config.limits.max_attempts }
     }
 }
 
 impl Ends for Registries {
-    fn source(&self, reference: &Reference, run: Run) -> Result<Repository, Error> {
-        Ok(Repository::source(self.known(reference.registry())?.client, reference.repository(), run))
+    fn source(&self, reference: &Reference, run: Run) -> Result<Source, Error> {
+        let known = self.known(reference.registry())?;
+        let name = reference.repository();
+        let diagnosis = match known.api {
+            Some(Api::Private(api)) => {
+                let (archive, meter) = (EcrArchive::new(api), Arc::clone(&run.meter));
+                Some(Arc::new(Diagnosis { archive, name: name.to_owned(), meter }) as Arc<dyn SourceDiagnosis>)
+            }
+            Some(Api::Public(_)) | None => None,
+        };
+        Ok(Source { repository: Repository::source(known.client, name, run), diagnosis })
     }
 
     fn destination(&self, reference: &Reference, source: &Reference, run: Run) -> Result<Destination, Error> {
@@ -271,7 +311,10 @@ impl Ends for Registries {
         let mount_from = same_registry.then(|| source.repository().to_owned());
         let name = reference.repository();
         let availability = known.api.map(|api| -> Arc<dyn LayerAvailability> {
-            Arc::new(EcrAvailability::new(api, name, Arc::clone(&run.meter)))
+            match api {
+                Api::Private(api) => Arc::new(EcrAvailability::new(api, name, Arc::clone(&run.meter))),
+                Api::Public(api) => Arc::new(EcrPublicAvailability::new(api, name, Arc::clone(&run.meter))),
+            }
         });
         let creation = known.repositories.map(|repositories| -> Arc<dyn RepositoryCreation> {
             Arc::new(Creation { repositories, name: name.to_owned(), meter: Arc::clone(&run.meter) })
@@ -281,15 +324,42 @@ impl Ends for Registries {
     }
 }
 
+/// Tells archived images of one ECR repository from those that are not there.
+struct Diagnosis {
+    archive: EcrArchive,
+    name: String,
+    meter: Arc<Meter>,
+}
+
+impl SourceDiagnosis for Diagnosis {
+    fn withheld<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<Withheld>, Error>> {
+        Box::pin(async move {
+            let archived = self.archive.holds(&self.name, target, &self.meter).await?;
+            Ok(archived.map(|archived| Withheld { reason: archived.text, passing: archived.restoring }))
+        })
+    }
+}
+
 /// Creates one ECR repository.
 struct Creation {
-    repositories: Arc<EcrRepositories>,
+    repositories: Repositories,
     name: String,
     meter: Arc<Meter>,
 }
 
 impl RepositoryCreation for Creation {
     fn create(&self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(self.repositories.create(&self.name, &self.meter))
+        match &self.repositories {
+            Repositories::Private(repositories) => Box::pin(repositories.create(&self.name, &self.meter)),
+            Repositories::Public(repositories) => Box::pin(repositories.create(&self.name, &self.meter)),
+        }
+    }
+
+    fn complete(&self) -> BoxFuture<'_, Result<(), Error>> {
+        match &self.repositories {
+            Repositories::Private(repositories) => Box::pin(repositories.complete(&self.name, &self.meter)),
+            // It is made in one call.
+            Repositories::Public(_) => Box::pin(async { Ok(()) }),
+        }
     }
 }

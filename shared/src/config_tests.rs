@@ -94,6 +94,79 @@ fn a_registry_is_known_by_its_host_alone_or_by_what_is_configured() {
 }
 
 #[test]
+fn every_spelling_of_a_host_is_known_for_what_it_is() {
+    let config = parse("{}").unwrap();
+    let ecr = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
+    for host in [ecr, &ecr.to_uppercase(), &format!("{ecr}."), &format!("{ecr}:443"), &format!("{ecr}:8443")] {
+        let registry = config.registry(host);
+        assert_eq!(registry.provider, Provider::Ecr, "{host}");
+        assert!(registry.speaks_ecr() && registry.ecr.is_some(), "{host} would be asked as nobody");
+    }
+    assert_eq!(config.registry(&format!("{ecr}:443")).host, ecr);
+    for (host, provider, endpoint) in [
+        ("docker.io", Provider::DockerHub, "https://registry-1.docker.io/"),
+        ("Index.Docker.io", Provider::DockerHub, "https://registry-1.docker.io/"),
+        ("registry-1.docker.io:443", Provider::DockerHub, "https://registry-1.docker.io/"),
+        ("registry.hub.docker.com", Provider::DockerHub, "https://registry-1.docker.io/"),
+        ("ghcr.io:443", Provider::Ghcr, "https://ghcr.io/"),
+        ("Public.ECR.aws.", Provider::EcrPublic, "https://public.ecr.aws/"),
+        ("gcr.io", Provider::Gar, "https://gcr.io/"),
+        ("us.gcr.io", Provider::Gar, "https://us.gcr.io/"),
+        ("europe-west1-docker.pkg.dev:443", Provider::Gar, "https://europe-west1-docker.pkg.dev/"),
+        ("acme.azurecr.io", Provider::Acr, "https://acme.azurecr.io/"),
+        ("acme.azurecr.cn", Provider::Acr, "https://acme.azurecr.cn/"),
+        ("ACME.azurecr.us", Provider::Acr, "https://acme.azurecr.us/"),
+        ("quay.io.", Provider::Quay, "https://quay.io/"),
+        ("quay.example.test:443", Provider::Generic, "https://quay.example.test/"),
+        ("ecr.us-east-1.on.aws", Provider::Generic, "https://ecr.us-east-1.on.aws/"),
+    ] {
+        let registry = config.registry(host);
+        assert_eq!((registry.provider, registry.endpoint.as_str()), (provider, endpoint), "{host}");
+    }
+    let config = parse(r#"{"registries":{"a.test:443":{"plain_http":true}}}"#).unwrap();
+    assert_eq!(config.registry("a.test").endpoint.as_str(), "http://a.test:443/");
+    assert!(mistakes(r#"{"registries":{"ghcr.io":{},"ghcr.io:443":{}}}"#).contains("another key names too"));
+}
+
+/// The mistakes of these settings, as `create_repository` of this host.
+fn creating(host: &str, settings: &str) -> Option<String> {
+    let text = format!(r#"{{"registries":{{"{host}":{{"create_repository":{settings}}}}}}}"#);
+    parse(&text).err().map(|error| error.message)
+}
+
+#[test]
+fn what_ecr_would_refuse_of_a_new_repository_is_refused_at_once() {
+    let ecr = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
+    let long = |count: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(count - 8));
+    for good in [
+        r#"{"lifecycle_policy":{"rules":[]},"repository_policy":"{\"Statement\":[]}"}"#,
+        r#"{"tag_mutability":"IMMUTABLE_WITH_EXCLUSION","tag_mutability_exclusions":["latest","dev-*","*.x-*"]}"#,
+        &format!(r#"{{"lifecycle_policy":{},"repository_policy":{}}}"#, long(30_720), long(10_240)),
+    ] {
+        assert_eq!(creating(ecr, good), None, "{good:.60}");
+    }
+    let filter =
+        |text: &str| format!(r#"{{"tag_mutability":"MUTABLE_WITH_EXCLUSION","tag_mutability_exclusions":["{text}"]}}"#);
+    for (bad, path) in [
+        (r#"{"lifecycle_policy":"rules"}"#.to_owned(), "lifecycle_policy"),
+        (r#"{"lifecycle_policy":"[]"}"#.to_owned(), "lifecycle_policy"),
+        (r#"{"lifecycle_policy":[]}"#.to_owned(), "lifecycle_policy"),
+        (format!(r#"{{"lifecycle_policy":{}}}"#, long(30_721)), "lifecycle_policy"),
+        (format!(r#"{{"repository_policy":{}}}"#, long(10_241)), "repository_policy"),
+        (filter("v+"), "tag_mutability_exclusions"),
+        (filter(""), "tag_mutability_exclusions"),
+        (filter("*a*b*"), "tag_mutability_exclusions"),
+        (filter(&"x".repeat(129)), "tag_mutability_exclusions"),
+    ] {
+        let message = creating(ecr, &bad).unwrap_or_else(|| panic!("{bad:.60} was taken"));
+        assert!(message.contains(&format!("create_repository.{path}")), "{message}");
+    }
+    assert_eq!(creating("public.ecr.aws", r#"{"tags":{"team":"platform"}}"#), None);
+    assert!(creating("public.ecr.aws", r#"{"scan_on_push":true}"#).unwrap().contains("ECR Public knows nothing but"));
+    assert!(creating("ghcr.io", "{}").unwrap().contains("only ECR"));
+}
+
+#[test]
 fn the_byte_budget_follows_the_functions_memory() {
     let bytes = |memory| Config::parse("{}", &environment(memory)).unwrap().limits.buffer_bytes;
     assert_eq!([bytes("128"), bytes("512"), bytes("10240")].map(|bytes| bytes >> 20), [32, 224, 512]);

@@ -2,11 +2,16 @@
 //! clients are fenced in here, behind the traits of [`crate::registry`] and [`crate::limits`].
 
 mod api;
+mod archive;
 mod availability;
 mod credentials;
+mod policies;
+mod public;
 mod repository;
 
 pub use api::EcrApi;
+pub use archive::{Archived, EcrArchive};
 pub use availability::EcrAvailability;
 pub use credentials::{EcrLogin, EcrPublicLogin};
+pub use public::{EcrPublicApi, EcrPublicAvailability, EcrPublicRepositories};
 pub use repository::EcrRepositories;

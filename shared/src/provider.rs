@@ -62,10 +62,10 @@ impl Provider {
     /// Tells the provider from a registry's host, as [`crate::oci::normalize_host`] gives it.
     #[must_use]
     pub fn of_host(host: &str) -> Self {
-        let name = host.split(':').next().unwrap_or(host);
-        if EcrHost::parse(name).is_some() {
+        if EcrHost::parse(host).is_some() {
             return Self::Ecr;
         }
+        let name = host.split(':').next().unwrap_or(host);
         match name {
             "public.ecr.aws" => Self::EcrPublic,
             "ghcr.io" => Self::Ghcr,
@@ -98,7 +98,7 @@ impl Provider {
     /// for the manifest that lists them.
     #[must_use]
     pub fn tells_of_many_blobs_at_once(self) -> bool {
-        self == Self::Ecr
+        matches!(self, Self::Ecr | Self::EcrPublic)
     }
 
     /// The scheme and host to talk to for a registry of this identity.
@@ -172,15 +172,19 @@ pub struct EcrHost {
     pub account: String,
     /// The registry's region.
     pub region: String,
+    /// Whether the host is a FIPS endpoint, so that its API is asked at one, too.
+    pub fips: bool,
+    /// Whether the host answers over IPv6 as well.
+    pub dual_stack: bool,
 }
 
 impl EcrHost {
     /// Reads `<account>.dkr.ecr.<region>.amazonaws.com` in all its shapes: FIPS (`ecr-fips`), dual-stack
-    /// (`dkr-ecr.<region>.on.aws`), China, the EU sovereign and the isolated partitions.
+    /// (`dkr-ecr.<region>.on.aws`), China, the EU sovereign and the isolated partitions; whatever the port.
     ///
     /// Source: amazon-ecr-credential-helper, `api/client.go`; ECR user guide, "IPv6".
     #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
+    pub fn parse(host: &str) -> Option<Self> {
         const DOMAINS: [&str; 9] = [
             "amazonaws.com",
             "amazonaws.com.cn",
@@ -192,20 +196,44 @@ impl EcrHost {
             "cloud.adc-e.uk",
             "csp.hci.ic.gov",
         ];
+        const SERVICES: [(&str, bool); 4] =
+            [("dkr.ecr.", false), ("dkr-ecr.", false), ("dkr.ecr-fips.", true), ("dkr-ecr-fips.", true)];
+        let name = host.split(':').next().unwrap_or(host);
         let (account, rest) = name.split_once('.')?;
-        let service = ["dkr.ecr.", "dkr-ecr.", "dkr.ecr-fips.", "dkr-ecr-fips."];
-        let rest = service.iter().find_map(|prefix| rest.strip_prefix(prefix))?;
+        let (rest, fips) = SERVICES.iter().find_map(|(prefix, fips)| Some((rest.strip_prefix(prefix)?, *fips)))?;
         let (region, domain) = rest.split_once('.')?;
         let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
         let is_region = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        (is_account && is_region && DOMAINS.contains(&domain))
-            .then(|| Self { account: account.to_owned(), region: region.to_owned() })
+        let dual_stack = domain.starts_with("on.");
+        (is_account && is_region && DOMAINS.contains(&domain)).then(|| Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            fips,
+            dual_stack,
+        })
     }
 
     /// The host that events imply for the registry with this host: ECR's have several names.
     #[must_use]
     pub fn plain(host: &str) -> String {
         Self::parse(host).map_or_else(|| host.to_owned(), |home| Self::of_event(&home.account, &home.region))
+    }
+
+    /// The partition of its region, as ARNs name it: identities of one mean nothing in another.
+    ///
+    /// Source: AWS General Reference, "Amazon Resource Names"; botocore, `partitions.json`.
+    #[must_use]
+    pub fn partition(&self) -> &'static str {
+        match self.region.split('-').next().unwrap_or_default() {
+            "cn" => "aws-cn",
+            "eusc" => "aws-eusc",
+            _ if self.region.starts_with("us-gov-") => "aws-us-gov",
+            _ if self.region.starts_with("us-isob-") => "aws-iso-b",
+            _ if self.region.starts_with("us-isof-") => "aws-iso-f",
+            _ if self.region.starts_with("us-iso-") => "aws-iso",
+            _ if self.region.starts_with("eu-isoe-") => "aws-iso-e",
+            _ => "aws",
+        }
     }
 
     /// The commercial, GovCloud or China host of an account's registry in a region, as ECR's events imply it:
@@ -254,6 +282,30 @@ mod tests {
             ("127.0.0.1:5000", Provider::Generic),
         ] {
             assert_eq!(Provider::of_host(host), provider, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_ecr_host_tells_its_home_whatever_its_shape() {
+        for (host, region, fips, dual_stack, partition) in [
+            ("111122223333.dkr.ecr.us-east-1.amazonaws.com", "us-east-1", false, false, "aws"),
+            ("111122223333.dkr.ecr.us-east-1.amazonaws.com:8443", "us-east-1", false, false, "aws"),
+            ("111122223333.dkr.ecr-fips.us-east-1.amazonaws.com", "us-east-1", true, false, "aws"),
+            ("111122223333.dkr-ecr.us-east-1.on.aws", "us-east-1", false, true, "aws"),
+            ("111122223333.dkr-ecr-fips.us-east-1.on.aws", "us-east-1", true, true, "aws"),
+            ("111122223333.dkr.ecr.us-gov-west-1.amazonaws.com", "us-gov-west-1", false, false, "aws-us-gov"),
+            ("111122223333.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", true, false, "aws-us-gov"),
+            ("111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", false, false, "aws-cn"),
+            ("111122223333.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", false, true, "aws-cn"),
+            ("111122223333.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", false, false, "aws-eusc"),
+            ("111122223333.dkr.ecr.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", false, false, "aws-iso"),
+            ("111122223333.dkr.ecr.us-isob-east-1.sc2s.sgov.gov", "us-isob-east-1", false, false, "aws-iso-b"),
+            ("111122223333.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1", false, false, "aws-iso-e"),
+            ("111122223333.dkr.ecr.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1", false, false, "aws-iso-f"),
+        ] {
+            let home = EcrHost::parse(host).unwrap();
+            assert_eq!((home.account.as_str(), home.region.as_str()), ("111122223333", region), "{host}");
+            assert_eq!((home.fips, home.dual_stack, home.partition()), (fips, dual_stack, partition), "{host}");
         }
     }
 

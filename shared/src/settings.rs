@@ -5,7 +5,7 @@ mod document;
 mod environment;
 
 pub use document::{
-    CreateRepository, Document, Encryption, EncryptionType, LimitSettings, RegistrySettings, RuleSettings,
+    CreateRepository, Document, Encryption, EncryptionType, LimitSettings, Policy, RegistrySettings, RuleSettings,
     SourceSettings, TagMutability, TagSettings, Untagged, WorkloadIdentitySettings,
 };
 pub use environment::{ConfigSource, Environment, variable};

@@ -5,6 +5,7 @@ mod plan;
 mod publish;
 mod report;
 mod resolve;
+mod source;
 mod transfer;
 
 use std::{sync::Arc, time::Duration};
@@ -14,6 +15,7 @@ use inventory::Held;
 use plan::Plan;
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
+pub use source::{Source, SourceDiagnosis, Withheld};
 use tokio::time::Instant;
 
 use crate::{
@@ -36,7 +38,7 @@ pub trait Ends: Send + Sync {
     ///
     /// # Errors
     /// `InvalidConfig`: the registry can't be talked to as configured.
-    fn source(&self, reference: &Reference, run: Run) -> Result<Repository, Error>;
+    fn source(&self, reference: &Reference, run: Run) -> Result<Source, Error>;
 
     /// The repository to write to; `source` tells whether blobs may be mounted.
     ///
@@ -61,6 +63,10 @@ pub struct Destination {
 pub trait RepositoryCreation: Send + Sync {
     /// Creates it; that it exists by now is no error.
     fn create(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Does what a creation that was broken off left undone; called where the repository is there and has nothing of the
+    /// image.
+    fn complete(&self) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 /// Syncs images, one at a time or several at once, within one byte budget.
@@ -73,7 +79,7 @@ pub struct Syncer {
 /// One sync: what is asked, between which ends, and what it holds and counts.
 struct Task<'s> {
     request: &'s SyncRequest,
-    source: Repository,
+    source: Source,
     destination: Destination,
     tally: &'s Tally,
     room: ManifestRoom,
@@ -193,6 +199,8 @@ impl Syncer {
                 ErrorType::Unavailable,
                 format!("{} moved from {digest} to {now} while it was copied", request.source),
             ))),
+            // Somebody else was faster: the tag appeared meanwhile, with this very digest.
+            (Ok(()), None) if !tally.has_pushed(&digest) => Ok(Round::Done(Outcome::Current, digest)),
             (Ok(()), None) => Ok(Round::Done(synced(request, &digest), digest)),
             (Err(Copying::Contradicted(error)), None) => Ok(Round::Contradicted(error)),
             (Err(Copying::Failed(error)), None) => Err(error),
@@ -214,7 +222,11 @@ impl Syncer {
         let mount_from = destination.mount_from.as_deref().filter(|_| trust != Trust::Nothing);
         let plan = Plan::of(&tree, &held, mount_from);
         plan.log(request);
-        transfer::run(&plan, source, destination, &gate, &self.budget, self.limits, tally).await?;
+        let moved =
+            transfer::run(&plan, &source.repository, destination, &gate, &self.budget, self.limits, tally).await;
+        if let Err(error) = moved {
+            return Err(source.explained(error, request.source.target()).await.into());
+        }
         gate.open(&plan.to_be_good(), &destination.repository.run().deadline).await?;
         let target = request.destination.target();
         publish::run(&tree, &destination.repository, target, &gate, tally).await.map_err(|error| {
@@ -235,7 +247,7 @@ impl Task<'_> {
         if self.request.source.digest().is_some() {
             return Ok(None);
         }
-        let now = resolve::there(&self.source, self.request.source.target(), &self.room).await?;
+        let now = resolve::there(&self.source.repository, self.request.source.target(), &self.room).await?;
         Ok(now.filter(|now| now != digest))
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     provider::{EcrHost, Provider},
     rules::Rules,
     settings::{
-        CreateRepository, Document, EncryptionType, Environment, LimitSettings, RegistrySettings, TagMutability,
+        CreateRepository, Document, EncryptionType, Environment, LimitSettings, Policy, RegistrySettings, TagMutability,
     },
     transport::check_pem,
 };
@@ -26,7 +26,7 @@ pub(super) fn document(document: Document, environment: &Environment) -> Result<
             mistakes.push(format!("{path}: is no registry host; expected a name such as ghcr.io or 127.0.0.1:5000"));
             continue;
         };
-        let registry = registry(&host, settings, environment, &path, &mut mistakes);
+        let registry = registry(&host, &name, settings, environment, &path, &mut mistakes);
         if registries.insert(host, registry).is_some() {
             mistakes.push(format!("{path}: names a registry that another key names too"));
         }
@@ -37,6 +37,7 @@ pub(super) fn document(document: Document, environment: &Environment) -> Result<
 
 fn registry(
     host: &str,
+    name: &str,
     settings: RegistrySettings,
     environment: &Environment,
     path: &str,
@@ -45,6 +46,8 @@ fn registry(
     let mut known = RegistryConfig::from_host(host);
     known.provider = settings.provider.unwrap_or(known.provider);
     let endpoint = settings.endpoint.unwrap_or_else(|| match (settings.plain_http, known.provider) {
+        // Of http it is no port that goes without saying.
+        (true, _) if name.ends_with(":443") && !host.ends_with(":443") => format!("http://{host}:443"),
         (true, _) => format!("http://{host}"),
         (false, provider) => provider.default_endpoint(host),
     });
@@ -77,14 +80,26 @@ fn registry(
         if !arn.starts_with("arn:") || !arn.contains(":role/") {
             mistakes.push(format!("{path}.role_arn: expected arn:PARTITION:iam::ACCOUNT:role/NAME"));
         }
+        let partition = known.ecr.as_ref().map(EcrHost::partition);
+        if partition.is_some_and(|partition| !arn.starts_with(&format!("arn:{partition}:")) && arn.starts_with("arn:"))
+        {
+            let partition = partition.unwrap_or_default();
+            mistakes.push(format!("{path}.role_arn: the registry is in the partition {partition}, the role is not"));
+        }
         known.role = Some(Role { arn, external_id: settings.external_id });
     }
     if known.role.is_some() && !matches!(known.provider, Provider::Ecr | Provider::EcrPublic) {
         mistakes.push(format!("{path}.role_arn: only ECR registries have it; set `provider` if this is one"));
     }
     if let Some(create) = &settings.create_repository {
-        if known.provider != Provider::Ecr {
-            mistakes.push(format!("{path}.create_repository: only private ECR registries have it"));
+        match known.provider {
+            Provider::Ecr => {}
+            Provider::EcrPublic
+                if *create == (CreateRepository { tags: create.tags.clone(), ..Default::default() }) => {}
+            Provider::EcrPublic => {
+                mistakes.push(format!("{path}.create_repository: ECR Public knows nothing but `tags` of it"));
+            }
+            _ => mistakes.push(format!("{path}.create_repository: only ECR registries have it")),
         }
         create_repository(create, &format!("{path}.create_repository"), mistakes);
     }
@@ -109,6 +124,9 @@ fn create_repository(settings: &CreateRepository, path: &str, mistakes: &mut Vec
     match settings.tag_mutability_exclusions.as_slice() {
         [] if with_exclusion => mistakes.push(format!("{path}.tag_mutability: …_WITH_EXCLUSION needs exclusions")),
         [] => {}
+        many if many.iter().any(|filter| !exclusion(filter)) => mistakes.push(format!(
+            "{path}.tag_mutability_exclusions: expected 1 to 128 of letters, digits and . _ - with 2 * at most, in each"
+        )),
         _ if !with_exclusion => mistakes.push(format!(
             "{path}.tag_mutability_exclusions: they go with MUTABLE_WITH_EXCLUSION or IMMUTABLE_WITH_EXCLUSION"
         )),
@@ -121,9 +139,29 @@ fn create_repository(settings: &CreateRepository, path: &str, mistakes: &mut Vec
     {
         mistakes.push(format!("{path}.encryption.kms_key: AES256 has no key; expected the type KMS or KMS_DSSE"));
     }
+    for (key, policy, most) in [
+        ("lifecycle_policy", &settings.lifecycle_policy, 30_720),
+        ("repository_policy", &settings.repository_policy, 10_240),
+    ] {
+        let Some(text) = policy.as_ref().map(Policy::text) else { continue };
+        match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text) {
+            Err(error) => mistakes.push(format!("{path}.{key}: expected a JSON object ({error})")),
+            Ok(_) if text.chars().count() > most => {
+                mistakes
+                    .push(format!("{path}.{key}: has {} characters; expected {most} at most", text.chars().count()));
+            }
+            Ok(_) => {}
+        }
+    }
     if settings.tags.len() > 50 {
         mistakes.push(format!("{path}.tags: expected 50 at most"));
     }
+}
+
+/// Whether ECR takes this as an exclusion filter: `[0-9a-zA-Z._*-]{1,128}`, two wildcards at most.
+fn exclusion(filter: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'*' | b'-');
+    (1..=128).contains(&filter.len()) && filter.bytes().all(known) && filter.matches('*').count() <= 2
 }
 
 pub(super) fn checked_endpoint(text: &str, plain_http: bool) -> Result<Url, String> {
@@ -180,13 +218,14 @@ fn ecr_home(
     if provider != Provider::Ecr {
         return Ok(None);
     }
+    let (fips, dual_stack) = told.as_ref().map_or((false, false), |host| (host.fips, host.dual_stack));
     let (told_account, told_region) = told.map(|host| (host.account, host.region)).unzip();
     let account = account.or(told_account).ok_or("account: ECR on a host that doesn't tell it needs `account`")?;
     let region = region.or(told_region).ok_or("region: ECR on a host that doesn't tell it needs `region`")?;
     if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("account: expected 12 digits".to_owned());
     }
-    Ok(Some(EcrHost { account, region }))
+    Ok(Some(EcrHost { account, region, fips, dual_stack }))
 }
 
 fn limits(settings: &LimitSettings, memory_mib: u64, mistakes: &mut Vec<String>) -> Limits {

@@ -61,10 +61,19 @@ impl EcrAvailability {
 
 impl LayerAvailability for EcrAvailability {
     fn available<'a>(&'a self, digests: &'a [Digest]) -> BoxFuture<'a, Result<HashSet<Digest>, Error>> {
-        Box::pin(async move {
-            let calls: Vec<_> = digests.chunks(DIGESTS_PER_CALL).map(|digests| self.check(digests)).collect();
-            let answers: Vec<_> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
-            Ok(answers.into_iter().flatten().collect())
-        })
+        Box::pin(in_calls(digests, |digests| self.check(digests)))
     }
+}
+
+/// Asks `check` for all of `digests`, as many at a time as one call takes.
+pub(super) async fn in_calls<'d, C>(
+    digests: &'d [Digest],
+    check: impl Fn(&'d [Digest]) -> C,
+) -> Result<HashSet<Digest>, Error>
+where
+    C: Future<Output = Result<Vec<Digest>, Error>>,
+{
+    let calls: Vec<_> = digests.chunks(DIGESTS_PER_CALL).map(check).collect();
+    let answers: Vec<_> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
+    Ok(answers.into_iter().flatten().collect())
 }

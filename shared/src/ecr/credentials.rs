@@ -8,10 +8,9 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
 
-use super::EcrApi;
+use super::{EcrApi, EcrPublicApi};
 use crate::{
-    aws::{Aws, CountCalls, failure},
-    config::Role,
+    aws::{CountCalls, failure},
     error::{Error, ErrorType},
     registry::{KeptLogin, Login, LoginIssued, LoginRequest, LoginSource, Secret},
     transport::Meter,
@@ -22,9 +21,6 @@ const LIFE: Duration = Duration::from_secs(12 * 3600);
 
 /// Tokens live 12 hours; one that has less left than this is replaced, so that no sync outlives it.
 const RENEW_BEFORE: Duration = Duration::from_secs(20 * 60);
-
-/// The region that has ECR Public's API and is asked (ECR Public user guide, "Registry authentication").
-const PUBLIC_REGION: &str = "us-east-1";
 
 /// The login of a private ECR registry.
 #[derive(Debug)]
@@ -60,22 +56,20 @@ impl LoginSource for EcrLogin {
 /// The login of ECR Public: the same kind of token, to be exchanged at its token service.
 #[derive(Debug)]
 pub struct EcrPublicLogin {
-    aws: Arc<Aws>,
-    role: Option<Role>,
+    api: Arc<EcrPublicApi>,
     kept: KeptLogin,
 }
 
 impl EcrPublicLogin {
-    /// The login as the function's role, or as `role`.
+    /// The login of whoever speaks to `api`.
     #[must_use]
-    pub fn new(aws: Arc<Aws>, role: Option<Role>) -> Self {
-        Self { aws, role, kept: KeptLogin::renewed(RENEW_BEFORE) }
+    pub fn new(api: Arc<EcrPublicApi>) -> Self {
+        Self { api, kept: KeptLogin::renewed(RENEW_BEFORE) }
     }
 
     async fn fetch(&self, meter: &Meter) -> Result<LoginIssued, Error> {
         let doing = "getting an ECR Public authorization token";
-        let config = self.aws.config_for(PUBLIC_REGION, self.role.as_ref()).await;
-        let call = aws_sdk_ecrpublic::Client::new(&config).get_authorization_token();
+        let call = self.api.client().await.get_authorization_token();
         let answer = call.customize().interceptor(CountCalls::on(meter)).send().await;
         let answer = answer.map_err(|error| failure(doing, &error))?;
         let data = answer.authorization_data();

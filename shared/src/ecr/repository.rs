@@ -10,7 +10,7 @@ use aws_sdk_ecr::{
     },
 };
 
-use super::EcrApi;
+use super::{EcrApi, policies::Policies};
 use crate::{
     aws::{CountCalls, failure},
     error::{Error, ErrorType},
@@ -22,6 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct EcrRepositories {
     api: Arc<EcrApi>,
+    policies: Policies,
     settings: CreateRepository,
 }
 
@@ -29,10 +30,10 @@ impl EcrRepositories {
     /// Creates with these settings.
     #[must_use]
     pub fn new(api: Arc<EcrApi>, settings: CreateRepository) -> Self {
-        Self { api, settings }
+        Self { api, policies: Policies::of(&settings), settings }
     }
 
-    /// Creates `repository`. That somebody else was first is no error.
+    /// Creates `repository` and sets its policies. That somebody else was first is no error.
     ///
     /// # Errors
     /// What the API says, and `InvalidConfig` for settings that it can't take.
@@ -78,11 +79,22 @@ impl EcrRepositories {
         match request.customize().interceptor(CountCalls::on(meter)).send().await {
             Ok(_) => {
                 tracing::info!(ecr.repository = repository, "repository created");
-                Ok(())
+                self.policies.set(&self.api, repository, meter).await
             }
-            Err(error) if error.code() == Some("RepositoryAlreadyExistsException") => Ok(()),
+            Err(error) if error.code() == Some("RepositoryAlreadyExistsException") => {
+                self.complete(repository, meter).await
+            }
             Err(error) => Err(failure(&doing, &error)),
         }
+    }
+
+    /// Sets the policies that a creation which was broken off left out: those that are missing on a repository that is
+    /// empty.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn complete(&self, repository: &str, meter: &Meter) -> Result<(), Error> {
+        self.policies.complete(&self.api, repository, meter).await
     }
 }
 

@@ -153,7 +153,8 @@ impl fmt::Display for Reference {
     }
 }
 
-/// A registry host as it identifies the registry: lower case, no trailing dot, Docker Hub's spellings as one.
+/// A registry host as it identifies the registry: lower case, no trailing dot, no port where it is that of https, Docker
+/// Hub's spellings as one.
 /// `None` for what is no host: neither a dot, nor a port, nor `localhost`.
 #[must_use]
 pub fn normalize_host(host: &str) -> Option<String> {
@@ -177,10 +178,12 @@ pub fn normalize_host(host: &str) -> Option<String> {
     if !plausible || !port_fits {
         return None;
     }
-    if matches!(name, "docker.io" | "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com") {
-        return Some("docker.io".to_owned());
-    }
+    // A name that its port alone shows to be a host needs it.
+    let port =
+        port.filter(|port| port.trim_start_matches('0') != "443" || !(name.contains('.') || bracketed.is_some()));
+    let hub = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
     Some(match port {
+        None if hub.contains(&name) => "docker.io".to_owned(),
         Some(port) => format!("{name}:{port}"),
         None => name.to_owned(),
     })
@@ -241,6 +244,28 @@ mod tests {
         for text in ["docker.io/alpine:3", "index.docker.io/library/alpine:3", "Registry-1.docker.io./library/alpine:3"]
         {
             assert_eq!(parse(text).unwrap().to_string(), "docker.io/library/alpine:3", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (written, host) in [
+            ("GHCR.io", "ghcr.io"),
+            ("ghcr.io.", "ghcr.io"),
+            ("ghcr.io:443", "ghcr.io"),
+            ("ghcr.io.:443", "ghcr.io"),
+            ("ghcr.io:8443", "ghcr.io:8443"),
+            ("127.0.0.1:443", "127.0.0.1"),
+            ("[::1]:443", "[::1]"),
+            ("registry:443", "registry:443"),
+            ("localhost:443", "localhost:443"),
+            ("docker.io:443", "docker.io"),
+            ("Registry.Hub.Docker.com:443", "docker.io"),
+            ("docker.io:5000", "docker.io:5000"),
+        ] {
+            let normal = normalize_host(written);
+            assert_eq!(normal.as_deref(), Some(host), "{written}");
+            assert_eq!(normalize_host(host).as_deref(), Some(host), "it stays as it is");
         }
     }
 

@@ -73,6 +73,12 @@ pub trait LoginSource: Send + Sync {
     fn login<'a>(&'a self, asked: LoginRequest<'a>) -> BoxFuture<'a, Result<LoginIssued, Error>>;
 }
 
+impl<S: LoginSource + ?Sized> LoginSource for std::sync::Arc<S> {
+    fn login<'a>(&'a self, asked: LoginRequest<'a>) -> BoxFuture<'a, Result<LoginIssued, Error>> {
+        S::login(self, asked)
+    }
+}
+
 /// Nobody in particular.
 #[derive(Debug, Clone, Copy)]
 pub struct AnonymousLogin;

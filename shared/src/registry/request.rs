@@ -77,11 +77,21 @@ impl Repository {
         match operation.action {
             Action::GetBlob | Action::StartUpload | Action::Upload => self.exchange(operation, request, wanted).await,
             Action::HeadManifest | Action::GetManifest | Action::PutManifest | Action::HeadBlob => {
-                let leave = self.leave(operation).await?;
-                let response = self.exchange(operation, request, wanted).await?;
-                Ok(response.keeping(leave))
+                Box::pin(self.send_alone(operation, request, wanted)).await
             }
         }
+    }
+
+    /// The same for a request that belongs to no copy: it waits for its own leave.
+    pub(super) async fn send_alone(
+        &self,
+        operation: &Operation,
+        request: Request,
+        wanted: &[StatusCode],
+    ) -> Result<Response, Error> {
+        let leave = self.leave(operation).await?;
+        let response = self.exchange(operation, request, wanted).await?;
+        Ok(response.keeping(leave))
     }
 
     /// Why a copy of `object` was not begun: this end had no turn for it.
@@ -303,8 +313,10 @@ impl Repository {
         let code = refused.envelope.code.as_str();
         // ECR's texts name the repository, which may itself be called anything.
         let message = refused.envelope.message.replace(&self.name, "").replace(&operation.object, "");
-        // ECR's TAG_INVALID is used for an immutable tag; the status is not documented, so the code decides.
-        if writes_manifest && refused.status.is_client_error() && message.contains("immutable") {
+        // ECR uses TAG_INVALID for an immutable tag, and Harbor a code for many things; the status is not documented, so the
+        // code and the text decide.
+        let ecr_says_so = matches!(self.client.provider, Provider::Ecr | Provider::EcrPublic) && code == "TAG_INVALID";
+        if writes_manifest && refused.status.is_client_error() && (ecr_says_so || message.contains("immutable")) {
             return (ErrorType::TagImmutable, "; the tag can't be moved: push under another tag, or make it mutable");
         }
         match (refused.status.as_u16(), code) {
@@ -333,6 +345,11 @@ impl Repository {
             (_, "DIGEST_INVALID" | "SIZE_INVALID") if refused.status.is_client_error() => {
                 (ErrorType::DigestMismatch, "")
             }
+            // ECR's word for artifacts that it does not know; no other try changes it.
+            (405, _) if writes_manifest && matches!(self.client.provider, Provider::Ecr | Provider::EcrPublic) => (
+                ErrorType::ManifestInvalid,
+                "; ECR takes no manifest of this kind: leave the artifact out of the rules",
+            ),
             (400..=499, _) if writes_manifest => (ErrorType::ManifestInvalid, "; the registry does not take this kind"),
             (400..=499, _) => (ErrorType::Denied, "; the registry does not take the request as it is"),
             _ => (ErrorType::Unavailable, ""),

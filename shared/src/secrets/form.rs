@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 
 use crate::{
+    aws::Identity,
     oci::normalize_host,
     provider::Provider,
     registry::{Login, Secret, ServicePrincipal},
@@ -81,6 +82,22 @@ pub(super) fn parse(text: &str, wanted: Wanted<'_>) -> Result<Login, String> {
     let entry =
         entry_for(&config, wanted).ok_or_else(|| format!("the docker config.json has no entry for {}", wanted.host))?;
     of_entry(entry, wanted.host)
+}
+
+/// Reads `{"access_key_id","secret_access_key","session_token"}`, an AWS identity.
+pub(super) fn identity(text: &str) -> Option<Identity> {
+    #[derive(Deserialize)]
+    struct Wire {
+        access_key_id: String,
+        secret_access_key: String,
+        session_token: Option<String>,
+    }
+    let wire: Wire = serde_json::from_str(text).ok()?;
+    Some(Identity {
+        access_key_id: wire.access_key_id,
+        secret_access_key: Secret::new(&wire.secret_access_key),
+        session_token: wire.session_token.as_deref().map(Secret::new),
+    })
 }
 
 fn password(user: &str, password: &str) -> Login {

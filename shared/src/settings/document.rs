@@ -110,7 +110,9 @@ pub struct RegistrySettings {
     pub ca_certificate: Option<String>,
     /// `secretsmanager:ARN-OR-NAME` or `env:NAME`; the text behind it is `USER:PASSWORD`, JSON
     /// `{"username":…,"password":…}`, or a docker `config.json`. Artifact Registry: also a service account's key file.
-    /// ACR: also `{"tenant":…,"client_id":…,"client_secret":…}`, an application of Microsoft Entra ID.
+    /// ACR: also `{"tenant":…,"client_id":…,"client_secret":…}`, an application of Microsoft Entra ID. Private ECR: also
+    /// the AWS identity to ask its API as, `{"access_key_id":…,"secret_access_key":…,"session_token":…}`, for a registry
+    /// in another partition.
     #[serde(default)]
     pub credentials: Option<String>,
     /// Artifact Registry: log in as the function's AWS role, without a secret. Goes without `credentials`.
@@ -162,7 +164,7 @@ pub struct WorkloadIdentitySettings {
 }
 
 /// How a missing ECR repository is created.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRepository {
     /// Whether tags can move.
@@ -180,6 +182,33 @@ pub struct CreateRepository {
     /// Resource tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// The lifecycle policy that it gets, up to 30720 characters.
+    #[serde(default)]
+    pub lifecycle_policy: Option<Policy>,
+    /// The repository policy that it gets (who else may do what in it), up to 10240 characters.
+    #[serde(default)]
+    pub repository_policy: Option<Policy>,
+}
+
+/// A policy: the JSON object itself, or a text that holds it.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a policy: a JSON object, or a text that holds one")]
+pub enum Policy {
+    /// The object.
+    Document(serde_json::Map<String, serde_json::Value>),
+    /// The text, sent as it is.
+    Text(String),
+}
+
+impl Policy {
+    /// The text that is sent.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Document(document) => serde_json::Value::from(document.clone()).to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
 }
 
 /// Whether tags can move.
@@ -197,7 +226,7 @@ pub enum TagMutability {
 }
 
 /// How images are encrypted at rest.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encryption {
     /// By whom.

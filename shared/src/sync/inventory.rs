@@ -33,7 +33,8 @@ impl From<HashSet<Digest>> for Held {
 /// A first run has no use for that and spares the requests. Blobs that this process sent a while ago are asked for, and
 /// all of them in a run that is `repeated`, so that none is sent twice.
 ///
-/// An ECR repository that is missing is created here, if that is allowed: it is the first to be heard of.
+/// An ECR repository that is missing is created here, if that is allowed: it is the first to be heard of. Where it is not,
+/// a push is tried, as ECR may be told to create repositories by it.
 pub(super) async fn ask(
     destination: &Destination,
     tree: &ManifestTree,
@@ -93,12 +94,21 @@ async fn batches(
         [] => Error::new(ErrorType::RepositoryNotFound, ""),
         wanted => match availability.available(wanted).await {
             Err(error) if error.error_type == ErrorType::RepositoryNotFound => error,
+            Ok(good) => {
+                if let Some(creation) =
+                    destination.creation.as_ref().filter(|_| good.is_empty() && tree.present.is_empty())
+                {
+                    creation.complete().await?;
+                }
+                return Ok(good);
+            }
             answer => return answer,
         },
     };
-    match &destination.creation {
-        Some(creation) => creation.create().await.map(|()| HashSet::new()),
-        None => {
+    match (&destination.creation, wanted) {
+        (Some(creation), _) => creation.create().await.map(|()| HashSet::new()),
+        (None, [digest, ..]) if Box::pin(destination.repository.takes_upload(digest)).await? => Ok(HashSet::new()),
+        (None, _) => {
             let text = format!("{}{CREATE_ADVICE}", missing.message);
             Err(Error::new(ErrorType::RepositoryNotFound, text))
         }

@@ -59,7 +59,9 @@ async fn put(
             Err(error) => error,
         };
         let wait = match error.error_type {
-            ErrorType::TagImmutable => return already_there(error, manifest, target, destination, tally).await,
+            ErrorType::TagImmutable => {
+                return already_there(error, attempt > 0, manifest, target, destination, tally).await;
+            }
             ErrorType::BlobUnavailable => {
                 gate.recheck(manifest, &run.deadline).await?;
                 let (since, times) = contradicted.map_or((Instant::now(), 1), |(since, times)| (since, times + 1));
@@ -81,10 +83,11 @@ async fn put(
     }
 }
 
-/// ECR refuses to put an immutable tag again even if it holds this very digest: somebody else was faster, or the answer
-/// to our own put was lost.
+/// ECR refuses to put an immutable tag again even if it holds this very digest: somebody else was faster, or, where it was
+/// `tried_before`, the answer to our own put was lost.
 async fn already_there(
     refused: Error,
+    tried_before: bool,
     manifest: &Manifest,
     target: &str,
     destination: &Repository,
@@ -93,7 +96,7 @@ async fn already_there(
     // What the refusal was is said even if this look fails.
     let there = destination.head_manifest(target).await.ok().flatten().and_then(|head| head.digest);
     if there.as_ref() == Some(&manifest.digest) {
-        tally.manifest(&manifest.digest, false);
+        tally.manifest(&manifest.digest, tried_before);
         return Ok(());
     }
     let there = there.map_or_else(|| "another digest".to_owned(), |digest| digest.to_string());

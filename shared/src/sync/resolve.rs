@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::source::Source;
 use crate::{
     error::{Error, ErrorType},
     limits::{ManifestRoom, TooManyManifests},
@@ -60,7 +61,7 @@ pub(super) async fn there(repository: &Repository, target: &str, room: &Manifest
 /// The destination was asked first: where it has nothing under the name, the source's manifest is needed anyway and a
 /// `HEAD` would be a request too many; where it has something, a `HEAD` may be all that it takes.
 pub(super) async fn root(
-    source: &Repository,
+    source: &Source,
     reference: &Reference,
     there: Option<&Digest>,
     room: &ManifestRoom,
@@ -69,13 +70,12 @@ pub(super) async fn root(
     let now = match (reference.digest(), there) {
         (Some(digest), _) => Some(digest.clone()),
         (None, Some(_)) => {
-            let head = source.head_manifest(target).await?;
-            let head = head.ok_or_else(|| {
-                Error::new(
-                    ErrorType::SourceNotFound,
-                    format!("{reference} is not at the source (any more); push it again, or correct the reference"),
-                )
-            })?;
+            let head = source.repository.head_manifest(target).await?;
+            let Some(head) = head else {
+                let text =
+                    format!("{reference} is not at the source (any more); push it again, or correct the reference");
+                return Err(source.explained(Error::new(ErrorType::SourceNotFound, text), target).await);
+            };
             head.digest
         }
         (None, None) => None,
@@ -93,7 +93,7 @@ pub(super) async fn root(
 /// what is below it, since no registry takes an image before its blobs. An index proves its children only where the
 /// registry keeps them ([`crate::provider::Provider::keeps_children`]); elsewhere they are asked for one by one.
 pub(super) async fn tree(
-    source: &Repository,
+    source: &Source,
     destination: &Repository,
     root: Manifest,
     trusted: bool,
@@ -123,15 +123,19 @@ pub(super) async fn tree(
             break;
         }
         if levels.len() == MAX_DEPTH {
-            return Err(too_much(source, &levels, &format!("its indexes are nested over {MAX_DEPTH} deep")));
+            return Err(too_much(
+                &source.repository,
+                &levels,
+                &format!("its indexes are nested over {MAX_DEPTH} deep"),
+            ));
         }
         if seen.len() > MAX_MANIFESTS {
-            return Err(too_much(source, &levels, &format!("it has over {MAX_MANIFESTS} manifests")));
+            return Err(too_much(&source.repository, &levels, &format!("it has over {MAX_MANIFESTS} manifests")));
         }
         let declared: u64 = children.iter().map(|child| child.size).fold(0, u64::saturating_add);
         if declared.saturating_add(bytes as u64) > room.limit() {
             let reason = TooManyManifests { limit: room.limit() }.to_string();
-            return Err(too_much(source, &levels, &reason));
+            return Err(too_much(&source.repository, &levels, &reason));
         }
         let found: Vec<Found> = stream::iter(children)
             .map(|child| self::child(source, destination, child, trusted, room))
@@ -162,7 +166,7 @@ enum Found {
 
 /// Reads one child, unless the destination has it.
 async fn child(
-    source: &Repository,
+    source: &Source,
     destination: &Repository,
     child: Child,
     trusted: bool,
@@ -179,7 +183,8 @@ async fn child(
         return Err(Error::new(
             ErrorType::DigestMismatch,
             format!(
-                "{source}: manifest {} has {} bytes, the index that lists it says {}",
+                "{}: manifest {} has {} bytes, the index that lists it says {}",
+                source.repository,
                 child.digest,
                 manifest.bytes.len(),
                 child.size

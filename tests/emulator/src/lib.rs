@@ -26,7 +26,7 @@ pub use journal::{Authorization, Entry, Journal, Kind, Origin};
 pub use pki::{Authority, Certificate};
 pub use registry::{Builder, Personality, Registry};
 pub use service::ServiceCall;
-pub use store::{Access, Store, StoredManifest};
+pub use store::{Access, ImageStatus, Store, StoredManifest};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

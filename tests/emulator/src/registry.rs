@@ -101,6 +101,12 @@ impl Registry {
         &self.shared.region
     }
 
+    /// The alias of an ECR Public registry.
+    #[must_use]
+    pub fn alias(&self) -> &str {
+        &self.shared.alias
+    }
+
     /// What it was asked.
     #[must_use]
     pub fn journal(&self) -> &Journal {
@@ -187,6 +193,8 @@ pub(crate) struct Shared {
     pub(crate) anonymous_pull: bool,
     pub(crate) account: String,
     pub(crate) region: String,
+    pub(crate) alias: String,
+    pub(crate) refused_artifacts: Vec<String>,
     pub(crate) validation_lag: Duration,
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,

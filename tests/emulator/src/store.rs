@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub(crate) use content::{Collector, Content};
+pub use repository::ImageStatus;
 pub(crate) use repository::{Blob, Manifest, Repository};
 
 use crate::{
@@ -177,6 +178,20 @@ impl Store {
         self.with(|inner| inner.repositories.get_mut(repository).and_then(|found| found.tags.remove(tag)));
     }
 
+    /// ECR: archives an image, by digest. It stays listed, and a pull finds nothing.
+    pub fn archive(&self, repository: &str, digest: &str) {
+        self.set_status(repository, digest, ImageStatus::Archived);
+    }
+
+    /// ECR: moves an image between the storage classes.
+    pub fn set_status(&self, repository: &str, digest: &str, status: ImageStatus) {
+        self.with(|inner| {
+            if let Some(found) = inner.repositories.get_mut(repository) {
+                found.set_status(digest, status);
+            }
+        });
+    }
+
     /// The manifest of a tag or digest.
     #[must_use]
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<StoredManifest> {
@@ -275,14 +290,19 @@ impl Store {
     }
 
     pub(crate) fn blob(&self, repository: &str, digest: &str) -> Option<Blob> {
-        self.with(|inner| inner.repositories.get(repository)?.blobs.get(digest).cloned())
+        self.with(|inner| inner.repositories.get(repository)?.blobs.get(digest).filter(|blob| !blob.archived).cloned())
+    }
+
+    pub(crate) fn is_archived(&self, repository: &str, digest: &str) -> bool {
+        let archived = |inner: &mut Inner| Some(inner.repositories.get(repository)?.blobs.get(digest)?.archived);
+        self.with(archived).unwrap_or_default()
     }
 
     /// A seeded blob has been there for long: no validation lags behind it.
     fn insert(&self, repository: &str, digest: &str, content: Content) {
         self.with(|inner| {
             let found = inner.repositories.entry(repository.to_owned()).or_default();
-            found.blobs.insert(digest.to_owned(), Blob { content, committed: None });
+            found.blobs.insert(digest.to_owned(), Blob { content, committed: None, archived: false });
         });
     }
 
@@ -290,8 +310,11 @@ impl Store {
     pub(crate) fn commit(&self, repository: &str, digest: &str, content: Content) {
         self.with(|inner| {
             let found = inner.repositories.entry(repository.to_owned()).or_default();
-            let blob = Blob { content, committed: Some(Instant::now()) };
-            found.blobs.entry(digest.to_owned()).or_insert(blob);
+            let blob = Blob { content, committed: Some(Instant::now()), archived: false };
+            // What is there stays as it is, and what is archived comes back.
+            if found.blobs.get(digest).is_none_or(|there| there.archived) {
+                found.blobs.insert(digest.to_owned(), blob);
+            }
         });
     }
 }

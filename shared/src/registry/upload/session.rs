@@ -10,11 +10,12 @@ use url::Url;
 
 use super::super::{Repository, request::Operation};
 use crate::{
-    error::{Class, Error},
+    error::{Class, Error, ErrorType},
     limits::Admitted,
     oci::Digest,
     provider::Action,
-    transport::Request,
+    retry::RetryPolicy,
+    transport::{Request, Response},
 };
 
 /// An open upload session.
@@ -67,9 +68,54 @@ impl Repository {
         if response.status == StatusCode::CREATED && mount_from.is_some() {
             return Ok(Started::Mounted);
         }
+        self.session(&operation, &plain, &response).map(Started::Session)
+    }
+
+    fn session(&self, operation: &Operation, asked: &Url, response: &Response) -> Result<Session, Error> {
         let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok());
-        let location = self.location(&operation, &plain, &response)?;
-        Ok(Started::Session(Session { location, least_chunk }))
+        Ok(Session { location: self.location(operation, asked, response)?, least_chunk })
+    }
+
+    /// Whether an upload may begin in a repository that the registry's API calls missing: one is begun, and cancelled.
+    ///
+    /// ECR creates a repository when it is pushed to, if a creation template says so (ECR user guide, "Repository creation
+    /// templates", `CREATE_ON_PUSH`). Without one it answers 404, or hangs up (aws/containers-roadmap, issue 1970).
+    ///
+    /// # Errors
+    /// All that a request can meet, but for a registry that keeps hanging up.
+    pub async fn takes_upload(&self, digest: &Digest) -> Result<bool, Error> {
+        let operation = Operation::new(Action::StartUpload, digest).once();
+        let url = self.url("blobs/uploads/");
+        // What a server in trouble says is an error here, and no hanging up.
+        let mut wanted = vec![StatusCode::ACCEPTED, StatusCode::NOT_FOUND];
+        wanted.extend((500..=504).filter_map(|status| StatusCode::from_u16(status).ok()));
+        for attempt in 1..=HANG_UPS {
+            match self.send_alone(&operation, empty(Method::POST, url.clone()), &wanted).await {
+                Ok(response) if response.status == StatusCode::ACCEPTED => {
+                    let session = self.session(&operation, &url, &response)?;
+                    drop(response);
+                    self.cancel_upload(session).await;
+                    return Ok(true);
+                }
+                Ok(response) if response.status == StatusCode::NOT_FOUND => return Ok(false),
+                Ok(response) => {
+                    let text = format!("{}: {}", self.doing(&operation), response.status.as_u16());
+                    return Err(Error::new(ErrorType::Unavailable, text));
+                }
+                Err(error) if error.error_type == ErrorType::Unavailable && error.retry_above => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(wait) = (RetryPolicy { max_attempts: HANG_UPS }).backoff(attempt, None, fastrand::f64()) {
+                if let Err(passed) = self.run.deadline.sleep(wait).await {
+                    return Err(Error::new(
+                        ErrorType::DeadlineExceeded,
+                        format!("{}: {passed}", self.doing(&operation)),
+                    ));
+                }
+                self.run.meter.retry();
+            }
+        }
+        Ok(false)
     }
 
     /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.
@@ -85,6 +131,10 @@ impl Repository {
         }
     }
 }
+
+/// How often a registry may hang up on an upload before that is its answer. Chosen: a connection breaks, too, and hardly
+/// three times in a row.
+const HANG_UPS: u32 = 3;
 
 /// For cancelling an upload, which is a courtesy.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);

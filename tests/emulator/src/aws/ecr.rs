@@ -71,6 +71,14 @@ impl EcrApi {
         lock(&self.switches).missing_as_failure = on;
     }
 
+    /// Puts a policy on a repository, as its owner would: `lifecyclePolicyText` or `policyText`.
+    pub fn put_policy(&self, account: &str, region: &str, repository: &str, key: &str, policy: &Value) {
+        let found = self.registries.iter().find(|found| found.account() == account && found.region() == region);
+        let body = json!({"repositoryName": repository, key: policy.to_string()});
+        let put = found.map(|registry| repositories::put(registry, &body, key));
+        assert!(put.is_some_and(|put| put.is_ok()), "{repository} has no place for the policy");
+    }
+
     fn answer(&self, call: &Call) -> Result<Value, ApiError> {
         let switches = lock(&self.switches).clone();
         if switches.denied.contains(&call.operation) {

@@ -53,9 +53,21 @@ impl EcrPublicApi {
         }
         let text = format!("The registry with id '{account}' does not exist");
         let registry = registry.ok_or_else(|| ApiError::client("RegistryNotFoundException", text))?;
+        // The API knows repositories without the alias that their paths begin with.
+        let mut body = call.body.clone();
+        if let Some(name) = body.get("repositoryName").and_then(Value::as_str) {
+            body["repositoryName"] = format!("{}/{name}", registry.alias()).into();
+        }
         match call.operation.as_str() {
-            "BatchCheckLayerAvailability" => layers::check(registry, &call.body, false),
-            "CreateRepository" => repositories::create(registry, &call.body),
+            "BatchCheckLayerAvailability" => layers::check(registry, &body, false),
+            "CreateRepository" => {
+                let known = ["repositoryName", "catalogData", "tags"];
+                let strange = body.as_object().into_iter().flatten().find(|(key, _)| !known.contains(&key.as_str()));
+                match strange {
+                    Some((key, _)) => Err(ApiError::client("SerializationException", format!("{key} is unknown"))),
+                    None => repositories::create(registry, &body),
+                }
+            }
             "DescribeRepositories" => repositories::describe(registry, &call.body),
             other => Err(ApiError::client("UnknownOperationException", format!("{other} is not emulated"))),
         }

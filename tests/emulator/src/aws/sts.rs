@@ -42,6 +42,7 @@ pub struct AssumedRole {
 struct State {
     denied: Vec<String>,
     external_ids: HashMap<String, String>,
+    partitions: HashMap<String, String>,
     sessions: Vec<AssumedRole>,
 }
 
@@ -54,6 +55,11 @@ impl Sts {
     /// Lets only callers with this external id assume the role.
     pub fn require_external_id(&self, role_arn: &str, external_id: &str) {
         lock(&self.state).external_ids.insert(role_arn.to_owned(), external_id.to_owned());
+    }
+
+    /// Says that a key belongs to another partition than `aws`.
+    pub fn place_key(&self, access_key: &str, partition: &str) {
+        lock(&self.state).partitions.insert(access_key.to_owned(), partition.to_owned());
     }
 
     /// Every session that was granted, oldest first.
@@ -69,6 +75,12 @@ impl Sts {
     /// A key that this STS issued must come with its session token. Other keys are the test's own.
     pub(super) fn check_session(&self, signed: &Signed) -> Result<(), ApiError> {
         let state = lock(&self.state);
+        // A key of one partition is unknown in another.
+        let known_in = state.partitions.get(&signed.access_key).map_or("aws", String::as_str);
+        if known_in != partition_of(&signed.region) {
+            let message = "The security token included in the request is invalid.";
+            return Err(ApiError::with_status(403, "UnrecognizedClientException", message));
+        }
         let Some(session) = state.sessions.iter().find(|session| session.access_key == signed.access_key) else {
             return Ok(());
         };
@@ -123,6 +135,11 @@ impl Sts {
             Some(Ok(seconds)) if (900..=43_200).contains(&seconds) => seconds,
             Some(_) => return Err(invalid("'durationSeconds' must be between 900 and 43200")),
         };
+        let partition = role_arn.split(':').nth(1).unwrap_or_default();
+        if partition != partition_of(&signed.region) {
+            let text = format!("{role_arn}: Partition {partition} is not valid for this endpoint");
+            return Err(ApiError::with_status(403, "AccessDenied", text));
+        }
         let mut state = lock(&self.state);
         let required = state.external_ids.get(role_arn);
         if state.denied.iter().any(|arn| arn == role_arn) || required.is_some_and(|id| external_id.as_ref() != Some(id))
@@ -143,6 +160,7 @@ impl Sts {
              <Credentials><AccessKeyId>{access_key}</AccessKeyId><SecretAccessKey>secret-of-{access_key}\
              </SecretAccessKey><SessionToken>{token}</SessionToken><Expiration>{expires}</Expiration></Credentials>\n"
         );
+        state.partitions.insert(access_key.clone(), partition.to_owned());
         state.sessions.push(AssumedRole {
             role_arn: role_arn.to_owned(),
             session_name: session_name.to_owned(),
@@ -168,6 +186,14 @@ fn caller_arn(state: &State, signed: &Signed) -> String {
     match session.and_then(|session| Some((parse_role(&session.role_arn)?.1, &session.session_name))) {
         Some((role, session)) => format!("arn:aws:sts::{account}:assumed-role/{role}/{session}"),
         None => format!("arn:aws:iam::{account}:user/test"),
+    }
+}
+
+fn partition_of(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Builder {
     addr: SocketAddr,
     account: String,
     region: String,
+    alias: String,
+    refused_artifacts: Vec<String>,
     validation_lag: Duration,
     token_lifetime: Duration,
     refresh_lifetime: Duration,
@@ -72,6 +74,8 @@ impl Builder {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             account: "111122223333".to_owned(),
             region: "us-east-1".to_owned(),
+            alias: "acme".to_owned(),
+            refused_artifacts: Vec::new(),
             validation_lag: Duration::ZERO,
             token_lifetime,
             refresh_lifetime: Duration::from_secs(3 * 3600),
@@ -181,6 +185,22 @@ impl Builder {
     #[must_use]
     pub fn region(mut self, region: &str) -> Self {
         self.region = region.to_owned();
+        self
+    }
+
+    /// ECR Public: the alias of the registry, which its repositories begin with and its API doesn't know; the default is
+    /// `acme`.
+    #[must_use]
+    pub fn alias(mut self, alias: &str) -> Self {
+        self.alias = alias.to_owned();
+        self
+    }
+
+    /// ECR: answer 405 to manifests with this `artifactType`, or config type where they have none
+    /// (aws/containers-roadmap, issue 2783).
+    #[must_use]
+    pub fn refuse_artifacts(mut self, artifact_type: &str) -> Self {
+        self.refused_artifacts.push(artifact_type.to_owned());
         self
     }
 
@@ -306,6 +326,8 @@ impl Builder {
             anonymous_pull: self.anonymous_pull,
             account: self.account,
             region: self.region,
+            alias: self.alias,
+            refused_artifacts: self.refused_artifacts,
             validation_lag: self.validation_lag,
             token_lifetime: self.token_lifetime,
             refresh_lifetime: self.refresh_lifetime,

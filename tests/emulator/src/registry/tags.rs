@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::registry::{
-    Shared,
+    Personality, Shared,
     reply::{Answer, Halt, Reply, refuse},
     route::encode,
     server::Head,
@@ -13,6 +13,10 @@ use crate::registry::{
 const LARGEST_PAGE: usize = 1000;
 
 pub(super) fn list(shared: &Shared, head: &Head, name: &str) -> Answer {
+    // "with the exception of the tags API" (ECR Public user guide).
+    if shared.personality == Personality::EcrPublic {
+        return Err(refuse(405, "UNSUPPORTED", "the operation is unsupported"));
+    }
     if !shared.store.exists(name) {
         return Err(refuse(404, "NAME_UNKNOWN", "repository name not known to registry"));
     }

@@ -31,6 +31,10 @@ pub(super) async fn start(shared: &Shared, head: &Head, name: &str, caller: &Cal
     {
         return Err(refuse(400, "DIGEST_INVALID", "the digest algorithm is not supported"));
     }
+    // A template for creation on push works with the first call of the push, which is this one.
+    if shared.traits.ecr && shared.traits.creates_repositories {
+        shared.store.create_repository(name);
+    }
     let (id, session) = shared.uploads.begin(name, shared.keep_blobs);
     if shared.traits.single_post
         && let Some(digest) = head.query.get("digest")
@@ -247,7 +251,7 @@ fn mount(shared: &Shared, head: &Head, name: &str, digest: &str, caller: &Caller
         return Ok(None);
     }
     let done = shared.store.with(|inner| {
-        let mut blob = inner.repositories.get(&from)?.blobs.get(digest)?.clone();
+        let mut blob = inner.repositories.get(&from)?.blobs.get(digest).filter(|blob| !blob.archived)?.clone();
         blob.committed = None;
         let target = inner.repositories.entry(name.to_owned()).or_default();
         target.blobs.entry(digest.to_owned()).or_insert(blob);

@@ -48,6 +48,10 @@ pub(super) fn validate(shared: &Shared, content_type: &str, bytes: &[u8]) -> Res
         (given, Some(own)) if given != own => return Err(bad("Content-Type and mediaType do not agree")),
         (given, _) => given,
     };
+    let artifact = manifest.get("artifactType").or_else(|| manifest.get("config")?.get("mediaType"));
+    if artifact.and_then(Value::as_str).is_some_and(|kind| shared.refused_artifacts.iter().any(|one| one == kind)) {
+        return Err(bad("Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'"));
+    }
     let mut facts = Facts { media_type: media_type.to_owned(), subject: None, blobs: Vec::new(), children: Vec::new() };
     if let Some(subject) = manifest.get("subject").filter(|subject| !subject.is_null()) {
         facts.subject = Some(descriptor(subject).ok_or_else(|| bad("the subject is malformed"))?.to_owned());
@@ -90,8 +94,7 @@ pub(super) fn references(shared: &Shared, name: &str, facts: &Facts) -> Result<(
         let blob = facts.blobs.iter().find(|digest| {
             !found.is_some_and(|found| found.blobs.get(*digest).is_some_and(|blob| blob.available(lag)))
         });
-        let child =
-            facts.children.iter().find(|digest| !found.is_some_and(|found| found.manifests.contains_key(*digest)));
+        let child = facts.children.iter().find(|digest| found.is_none_or(|found| found.find(digest).is_none()));
         (blob.cloned(), child.cloned())
     });
     if let Some(digest) = blob {

@@ -15,12 +15,35 @@ pub(crate) struct Blob {
     pub(crate) content: Content,
     /// When it was uploaded; none for what was seeded or mounted.
     pub(crate) committed: Option<Instant>,
+    /// Archived with the last active image that named it.
+    pub(crate) archived: bool,
 }
 
 impl Blob {
     /// Whether the registry's own check has caught up with the upload.
     pub(crate) fn available(&self, lag: Duration) -> bool {
-        self.committed.is_none_or(|at| at.elapsed() >= lag)
+        !self.archived && self.committed.is_none_or(|at| at.elapsed() >= lag)
+    }
+}
+
+/// Whether an image can be pulled: ECR's `imageStatus`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageStatus {
+    /// It can.
+    Active,
+    /// It can't, until it is restored or pushed again.
+    Archived,
+    /// It is being restored.
+    Activating,
+}
+
+impl ImageStatus {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Archived => "ARCHIVED",
+            Self::Activating => "ACTIVATING",
+        }
     }
 }
 
@@ -30,13 +53,18 @@ pub(crate) struct Manifest {
     pub(crate) stored: StoredManifest,
     pub(crate) order: u64,
     pub(crate) pushed: SystemTime,
+    pub(crate) status: ImageStatus,
     json: Value,
 }
 
 impl Manifest {
     pub(crate) fn new(stored: StoredManifest, order: u64) -> Self {
         let json = serde_json::from_slice(&stored.bytes).unwrap_or(Value::Null);
-        Self { stored, order, pushed: SystemTime::now(), json }
+        Self { stored, order, pushed: SystemTime::now(), status: ImageStatus::Active, json }
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.status == ImageStatus::Active
     }
 
     pub(crate) fn subject(&self) -> Option<&str> {
@@ -110,12 +138,37 @@ impl Repository {
         if let Some(there) = self.manifests.get(&manifest.stored.digest) {
             manifest.order = there.order;
         }
+        // A push restores what was archived, and all that it names.
+        for digest in manifest.blobs().filter_map(|blob| blob.get("digest")?.as_str()) {
+            if let Some(blob) = self.blobs.get_mut(digest) {
+                blob.archived = false;
+            }
+        }
         self.manifests.insert(manifest.stored.digest.clone(), manifest);
     }
 
+    /// What a pull gets: an archived image is not there for it.
     pub(crate) fn find(&self, reference: &str) -> Option<&Manifest> {
         let digest = self.tags.get(reference).map_or(reference, String::as_str);
-        self.manifests.get(digest)
+        self.manifests.get(digest).filter(|manifest| manifest.is_active())
+    }
+
+    /// Archives an image, or brings it back; its blobs follow unless an active image names them.
+    pub(crate) fn set_status(&mut self, digest: &str, status: ImageStatus) {
+        if let Some(manifest) = self.manifests.get_mut(digest) {
+            manifest.status = status;
+        }
+        let of = |manifest: &Manifest| -> Vec<String> {
+            manifest.blobs().filter_map(|blob| Some(blob.get("digest")?.as_str()?.to_owned())).collect()
+        };
+        let named: Vec<String> = self.manifests.get(digest).map(of).unwrap_or_default();
+        let active: Vec<String> =
+            self.manifests.values().filter(|manifest| manifest.is_active()).flat_map(of).collect();
+        for digest in named {
+            if let Some(blob) = self.blobs.get_mut(&digest) {
+                blob.archived = !active.contains(&digest);
+            }
+        }
     }
 
     pub(crate) fn referrers<'a>(&'a self, subject: &'a str) -> impl Iterator<Item = &'a Manifest> {

@@ -201,7 +201,9 @@ async fn ecr_public_gives_one_token_for_its_token_service() {
     let api = EcrPublicApi::new(vec![registry.clone()]);
     let answer = ask(&api, "GetAuthorizationToken", json!({})).await.unwrap();
     let token = answer["authorizationData"]["authorizationToken"].as_str().unwrap().to_owned();
-    ask(&api, "CreateRepository", json!({"repositoryName": "acme/app"})).await.unwrap();
+    ask(&api, "CreateRepository", json!({"repositoryName": "app"})).await.unwrap();
+    let strict = ask(&api, "CreateRepository", json!({"repositoryName": "b", "imageTagMutability": "IMMUTABLE"})).await;
+    assert_eq!(strict.unwrap_err().code, "SerializationException");
     let path = format!("{}/v2/acme/app/blobs/uploads/", registry.url());
     let answer = client().post(&path).send().await.unwrap();
     assert_eq!(answer.status(), 401);
@@ -215,4 +217,60 @@ async fn ecr_public_gives_one_token_for_its_token_service() {
     let blob = format!("{}/v2/acme/app/blobs/{digest}", registry.url());
     assert_eq!(client().head(&blob).bearer_auth(bearer).send().await.unwrap().status(), 401);
     assert_eq!(client().get(&blob).bearer_auth(bearer).send().await.unwrap().status(), 307);
+    let tags = format!("{}/v2/acme/app/tags/list", registry.url());
+    assert_eq!(client().get(tags).bearer_auth(bearer).send().await.unwrap().status(), 405);
+}
+
+#[tokio::test]
+async fn exclusion_filters_are_checked() {
+    let (_world, api) = world().await;
+    let create = |filter: Value| {
+        let body = json!({
+            "repositoryName": "team/filtered",
+            "imageTagMutability": "MUTABLE_WITH_EXCLUSION",
+            "imageTagMutabilityExclusionFilters": [filter],
+        });
+        ask(&api, "CreateRepository", body)
+    };
+    for wrong in [
+        json!({"filterType": "REGEX", "filter": "v*"}),
+        json!({"filter": "v*"}),
+        json!({"filterType": "WILDCARD", "filter": "v+"}),
+        json!({"filterType": "WILDCARD", "filter": "*a*b*"}),
+        json!({"filterType": "WILDCARD", "filter": ""}),
+    ] {
+        assert_eq!(create(wrong.clone()).await.unwrap_err().code, "InvalidParameterException", "{wrong}");
+    }
+    create(json!({"filterType": "WILDCARD", "filter": "*-v*"})).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_archived_image_is_listed_and_not_pulled_until_it_is_pushed_again() {
+    let (world, api) = world().await;
+    let store = world.registry.store();
+    let image = Image::small(1);
+    image.push_to(store, "app", "v1");
+    let contents: Vec<_> = image.blobs().iter().map(|blob| store.blob_bytes("app", blob).unwrap()).collect();
+    store.archive("app", &image.digest);
+    let id = json!({"repositoryName": "app", "imageIds": [{"imageTag": "v1"}]});
+    assert_eq!(ask(&api, "DescribeImages", id.clone()).await.unwrap_err().code, "ImageNotFoundException");
+    let mut any = id;
+    any["filter"] = json!({"imageStatus": "ANY"});
+    let answer = ask(&api, "DescribeImages", any.clone()).await.unwrap();
+    assert_eq!(answer["imageDetails"][0]["imageStatus"], "ARCHIVED");
+    let listed = |filter: Value| ask(&api, "ListImages", json!({"repositoryName": "app", "filter": filter}));
+    assert_eq!(listed(json!({})).await.unwrap()["imageIds"], json!([]));
+    let ids = listed(json!({"imageStatus": "ARCHIVED"})).await.unwrap()["imageIds"].clone();
+    assert_eq!(ids, json!([{"imageDigest": image.digest, "imageTag": "v1"}]));
+    let layers = json!({"repositoryName": "app", "layerDigests": image.blobs()});
+    let answer = ask(&api, "BatchCheckLayerAvailability", layers).await.unwrap();
+    assert!(answer["layers"].as_array().unwrap().iter().all(|layer| layer["layerAvailability"] == "ARCHIVED"));
+    let put = world.put_manifest("app", "v1", &image.media_type, &image.manifest).await;
+    assert_eq!(put.status(), 404, "its layers are to be sent again");
+    for bytes in contents {
+        world.upload("app", &bytes).await;
+    }
+    assert_eq!(world.put_manifest("app", "v1", &image.media_type, &image.manifest).await.status(), 201);
+    let answer = ask(&api, "DescribeImages", any).await.unwrap();
+    assert_eq!(answer["imageDetails"][0]["imageStatus"], "ACTIVE");
 }

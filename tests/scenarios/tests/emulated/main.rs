@@ -2,12 +2,14 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod acr_login;
+mod archived;
 mod circles;
 mod commit_gate;
 mod config_sources;
 mod convergence;
 mod crashes;
 mod credentials;
+mod ecr_public;
 mod ecr_tokens;
 mod existing_tags;
 mod foreign_layers;
@@ -17,8 +19,10 @@ mod manifest_kinds;
 mod messages;
 mod mounts;
 mod paces;
+mod partitions;
 mod providers;
 mod repositories;
+mod repository_policies;
 mod request_counts;
 mod result_counts;
 mod retries;

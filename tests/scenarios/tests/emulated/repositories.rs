@@ -1,13 +1,13 @@
 //! A destination repository that is missing: created as configured, or an error that says how to allow it.
 
-use emulator::{Image, Kind, Personality, aws::ApiError};
+use emulator::{Action, Fault, Image, Kind, Personality, aws::ApiError};
 use scenarios::{
     World,
     world::{DESTINATION, push_event},
 };
 use serde_json::json;
 
-use crate::support::{assert_nothing_written, failed, multi_platform, pushed, watched};
+use crate::support::{failed, multi_platform, pushed, watched};
 
 async fn creating() -> (World, Image) {
     let mut world = World::ecr(|destination| destination).await;
@@ -89,7 +89,9 @@ async fn a_missing_repository_that_may_not_be_created_says_how_to_allow_it() {
         assert_eq!(error_type, "RepositoryNotFound", "{message}");
         assert!(message.contains("mirror/team/app") && message.contains("create_repository"), "{message}");
         assert!(message.contains("222233334444"), "{message}");
-        assert_nothing_written(&world.destination);
+        // That a push makes it was tried with one upload, which was refused.
+        let journal = world.destination.journal();
+        assert_eq!((journal.count(Kind::UploadStart), journal.count(Kind::ManifestPut)), (1, 0));
         assert_eq!(world.source.journal().count(Kind::BlobGet), 0);
         assert!(!world.destination.store().repositories().contains(&"mirror/team/app".to_owned()));
 
@@ -121,6 +123,46 @@ async fn elsewhere_a_missing_repository_is_the_registrys_own_business() {
                 assert_eq!(world.destination.journal().count(Kind::ManifestPut), 0);
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_registry_that_creates_on_push_is_left_to_it() {
+    watched(async {
+        let world = World::ecr(|destination| destination.creates_repositories(true)).await;
+        let index = multi_platform(5, &["linux/amd64", "linux/arm64"]);
+        index.push_to(world.source.store(), "team/app", "v1");
+        let mut function = world.function("on-push", &[]).await;
+        assert_eq!(pushed(&mut function, "team/app", "v1", &index.digest).await["outcome"], "synced");
+        world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+        assert_eq!(world.aws.count("ecr", "CreateRepository"), 0);
+        assert_eq!(world.destination.open_uploads(), 0, "the upload that was tried was cancelled");
+
+        // From then on it is a repository like any other.
+        let image = Image::small(9);
+        image.push_to(world.source.store(), "team/app", "v2");
+        world.forget();
+        assert_eq!(pushed(&mut function, "team/app", "v2", &image.digest).await["outcome"], "synced");
+        let blobs = image.blobs().len();
+        assert_eq!(world.destination.journal().count(Kind::UploadStart), blobs);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_not_taken_for_one_that_creates_nothing() {
+    watched(async {
+        let mut world = World::ecr(|destination| destination.creates_repositories(true)).await;
+        world.config["limits"] = json!({ "max_attempts": 1 });
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        world.destination.faults().add(Fault::on(Kind::UploadStart).forever().then(Action::status(503)));
+        let mut function = world.function("on-push", &[]).await;
+        let (error_type, message) = failed(&mut function, push_event("team/app", "v1", &image.digest)).await;
+        assert_eq!(error_type, "Unavailable", "{message}");
+        world.destination.faults().clear();
+        assert_eq!(pushed(&mut function, "team/app", "v1", &image.digest).await["outcome"], "synced");
     })
     .await;
 }

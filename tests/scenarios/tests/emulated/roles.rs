@@ -40,6 +40,8 @@ async fn a_registrys_calls_are_signed_by_its_role_and_the_others_by_the_function
         assert_eq!(of("eu-west-1").len(), 3, "a token and two batch checks");
         assert!(of("eu-west-1").iter().all(|call| call.access_key == assumed[0].access_key));
         assert_eq!(of("us-east-1").len(), 1);
+        let assuming = calls.iter().find(|call| call.operation == "AssumeRole").unwrap();
+        assert_eq!(assuming.region, "us-east-1", "asked for in the function's own region");
         assert!(of("us-east-1").iter().all(|call| call.access_key == "AKIA111122223333"));
 
         image.push_to(world.source.store(), "team/app", "v2");

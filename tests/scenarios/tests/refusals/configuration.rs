@@ -91,7 +91,7 @@ async fn values_that_make_no_sense_are_all_named_at_once() {
                 "registries.127.0.0.1:5004: account",
                 "registries.127.0.0.1:5005.ca_certificate",
                 "registries.127.0.0.1:5005.external_id: goes with role_arn",
-                "registries.127.0.0.1:5006.create_repository: only private ECR registries have it",
+                "registries.127.0.0.1:5006.create_repository: only ECR registries have it",
                 "registries.no host: is no registry host",
                 "limits.max_attempts: 0 is out of range; expected 1 to 20",
                 "limits.request_timeout_ms: 1 is out of range",

@@ -1,6 +1,7 @@
 //! Bad input and registries that must not be trusted: a clear error each, and a destination that is as it was.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod artifacts;
 mod blobs;
 mod certificates;
 mod configuration;

@@ -83,7 +83,7 @@ async fn a_destination_repository_that_is_not_there_is_an_error_that_says_how_to
         let parts = ["222233334444", "eu-west-1", "create_repository"];
         let mut function = world.function("on-push", &[]).await;
         repository_is_refused(&world, &mut function, &image.digest, &parts).await;
-        assert_eq!(world.destination.journal().count(Kind::UploadStart), 0);
+        assert_eq!(world.destination.journal().count(Kind::UploadStart), 1, "whether a push makes it was tried");
 
         // The configuration allows it, and the role may not.
         world.registry_config(DESTINATION).insert("create_repository".into(), json!({}));

@@ -34,10 +34,20 @@ fn ids(body: &Value) -> Result<Option<&Vec<Value>>, ApiError> {
 
 fn find<'a>(repository: &'a Repository, id: &Value) -> Option<&'a Manifest> {
     match (text(id, "imageDigest"), text(id, "imageTag")) {
-        (Some(digest), Some(tag)) => repository.find(tag).filter(|found| found.stored.digest == digest),
+        (Some(digest), Some(tag)) => {
+            repository.manifests.get(repository.tags.get(tag)?).filter(|found| found.stored.digest == digest)
+        }
         (Some(digest), None) => repository.manifests.get(digest),
         (None, Some(tag)) => repository.manifests.get(repository.tags.get(tag)?),
         (None, None) => None,
+    }
+}
+
+/// Whether the filter of a call takes an image of this status: active ones alone where there is none.
+fn takes_status(body: &Value, manifest: &Manifest) -> bool {
+    match body.get("filter").and_then(|filter| text(filter, "imageStatus")) {
+        Some("ANY") => true,
+        wanted => wanted.unwrap_or("ACTIVE") == manifest.status.name(),
     }
 }
 
@@ -57,7 +67,8 @@ pub(super) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiEr
             let part: Result<Vec<Value>, ApiError> = ids
                 .iter()
                 .map(|id| {
-                    let found = find(repository, id).ok_or_else(|| not_found(registry, name, id))?;
+                    let found = find(repository, id).filter(|found| takes_status(body, found));
+                    let found = found.ok_or_else(|| not_found(registry, name, id))?;
                     Ok(detail(registry, name, repository, found))
                 })
                 .collect();
@@ -66,6 +77,7 @@ pub(super) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiEr
         let all = repository
             .manifests
             .values()
+            .filter(|manifest| takes_status(body, manifest))
             .filter(|manifest| takes(body, !repository.tags_of(&manifest.stored.digest).is_empty()));
         let all = all.map(|found| (found.stored.digest.clone(), detail(registry, name, repository, found)));
         let (part, next) = page(body, all.collect(), 100, 1000)?;
@@ -82,7 +94,7 @@ fn detail(registry: &Registry, name: &str, repository: &Repository, manifest: &M
     detail.insert("imageManifestMediaType".into(), stored.media_type.clone().into());
     detail.insert("imagePushedAt".into(), json!(epoch(manifest.pushed)));
     detail.insert("imageSizeInBytes".into(), size(repository, manifest).into());
-    detail.insert("imageStatus".into(), "ACTIVE".into());
+    detail.insert("imageStatus".into(), manifest.status.name().into());
     let tags = repository.tags_of(&stored.digest);
     if !tags.is_empty() {
         detail.insert("imageTags".into(), tags.into());
@@ -107,7 +119,9 @@ fn size(repository: &Repository, manifest: &Manifest) -> u64 {
 pub(super) fn list(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
     on(registry, body, |_, repository| {
         let mut all = Vec::new();
-        for digest in repository.manifests.keys() {
+        for digest in
+            repository.manifests.iter().filter(|(_, manifest)| takes_status(body, manifest)).map(|(digest, _)| digest)
+        {
             let tags = repository.tags_of(digest);
             if takes(body, !tags.is_empty()) && tags.is_empty() {
                 all.push((digest.clone(), json!({"imageDigest": digest})));
@@ -126,7 +140,7 @@ pub(super) fn batch_get(registry: &Registry, body: &Value) -> Result<Value, ApiE
     on(registry, body, |name, repository| {
         let (mut images, mut failures) = (Vec::new(), Vec::new());
         for id in ids {
-            match find(repository, id) {
+            match find(repository, id).filter(|found| found.is_active()) {
                 Some(found) => {
                     let mut id = id.clone();
                     id["imageDigest"] = found.stored.digest.clone().into();
@@ -178,7 +192,7 @@ pub(super) fn referrers(registry: &Registry, body: &Value) -> Result<Value, ApiE
         };
         let all = repository.referrers(subject).filter(takes).map(|manifest| {
             let mut referrer = manifest.as_referrer();
-            referrer["artifactStatus"] = "ACTIVE".into();
+            referrer["artifactStatus"] = manifest.status.name().into();
             (manifest.stored.digest.clone(), referrer)
         });
         let (part, next) = page(body, all.collect(), 20, 50)?;

@@ -42,6 +42,9 @@ pub(crate) fn check(registry: &Registry, body: &Value, missing_as_failure: bool)
                 "layerSize": blob.content.size(),
                 "mediaType": LAYER,
             })),
+            None if registry.store().is_archived(name, digest) => {
+                layers.push(json!({"layerDigest": digest, "layerAvailability": "ARCHIVED"}));
+            }
             None if missing_as_failure => fail(digest, "MissingLayerDigest", "Layer is missing"),
             None => layers.push(json!({"layerDigest": digest, "layerAvailability": "UNAVAILABLE"})),
         }

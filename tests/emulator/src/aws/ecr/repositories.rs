@@ -66,11 +66,24 @@ fn check_mutability(mutability: &str, body: &Value) -> Result<(), ApiError> {
     if !MUTABILITY.contains(&mutability) {
         return Err(invalid("imageTagMutability", &format!("Must be one of {}", MUTABILITY.join(", "))));
     }
-    let filters = body.get("imageTagMutabilityExclusionFilters").and_then(Value::as_array).map_or(0, Vec::len);
-    if mutability.ends_with("_WITH_EXCLUSION") != (1..=5).contains(&filters) {
+    let filters = body.get("imageTagMutabilityExclusionFilters").and_then(Value::as_array);
+    let filters = filters.map_or(&[][..], Vec::as_slice);
+    if mutability.ends_with("_WITH_EXCLUSION") != (1..=5).contains(&filters.len()) {
         return Err(invalid("imageTagMutabilityExclusionFilters", "Must be given with an exclusion, 1 to 5"));
     }
+    if filters.iter().any(|filter| text(filter, "filterType") != Some("WILDCARD")) {
+        return Err(invalid("imageTagMutabilityExclusionFilters.filterType", "Must be one of WILDCARD"));
+    }
+    if !filters.iter().all(|filter| text(filter, "filter").is_some_and(is_wildcard)) {
+        let constraint = "Must satisfy regular expression '^[0-9a-zA-Z._*-]{1,128}$', with 2 wildcards at most";
+        return Err(invalid("imageTagMutabilityExclusionFilters.filter", constraint));
+    }
     Ok(())
+}
+
+fn is_wildcard(filter: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._*-".contains(&byte);
+    (1..=128).contains(&filter.len()) && filter.bytes().all(known) && filter.bytes().filter(|b| *b == b'*').count() <= 2
 }
 
 pub(crate) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
@@ -142,6 +155,10 @@ pub(super) fn put(registry: &Registry, body: &Value, key: &str) -> Result<Value,
     let value = text(body, key).ok_or_else(|| invalid(key, "Member must not be null"))?;
     if serde_json::from_str::<Map<String, Value>>(value).is_err() {
         return Err(invalid(key, "Invalid JSON syntax"));
+    }
+    let most = if key == "lifecyclePolicyText" { 30_720 } else { 10_240 };
+    if value.chars().count() > most {
+        return Err(invalid(key, &format!("Member must have length less than or equal to {most}")));
     }
     change(registry, body, |repository| repository.settings[key] = value.into())?;
     get(registry, body, key, "ServerException")
