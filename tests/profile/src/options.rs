@@ -33,8 +33,8 @@ how; what is left out is as in the functions
   --buffer-bytes SIZE    what all copies may hold              (that of a function with 128 MB: 32MiB)
   --threads N            threads of the copier                 (1)
 between what
-  --destination NAME     plain, ghcr, acr, gar, docker-hub, quay, harbor, ecr-public or ecr (plain); ecr is the
-                         registry alone, without its API and so without the commit gate
+  --destination NAME     plain, ghcr, acr, gar, docker-hub, quay, harbor, ecr-public or ecr (plain); the last two
+                         are the registry alone, without the API and so without the commit gate
   --redirects            the source redirects blob reads to a second server, as most do
   --http1                registries speak HTTP/1.1 instead of HTTP/2
   --max-streams N        streams that a registry allows on one connection (100)

@@ -70,6 +70,8 @@ impl Pair {
         // Bytes that are hashed and forgotten take no memory and little CPU. Whether repositories are made by a push, and
         // whether somebody has to log in, is not what is measured.
         let destination = Registry::builder(options.destination).discard_blobs().creates_repositories(true).open();
+        // Nor is an API of AWS, without which ECR Public tells nothing of its blobs.
+        let destination = destination.answer_blob_heads();
         let destination = start(destination, &authority, options).await;
         let shapes: Vec<Shape> = options.shapes().copied().collect();
         shapes.iter().for_each(|shape| shape.push_to(source.store()));

@@ -159,10 +159,10 @@ fn entry(place: &Place, provider: &str, ca: &str) -> Value {
     })
 }
 
-/// What the configuration calls it. ECR's own provider would ask the API of AWS, which is not here.
+/// What the configuration calls it. ECR's own providers would ask the API of AWS, which is not here.
 fn provider(personality: Personality) -> &'static str {
     match personality {
-        Personality::Plain | Personality::Harbor | Personality::Ecr => "generic",
+        Personality::Plain | Personality::Harbor | Personality::Ecr | Personality::EcrPublic => "generic",
         hosted => hosted.name(),
     }
 }

@@ -204,6 +204,13 @@ impl Builder {
         self
     }
 
+    /// ECR Public: answer a blob's `HEAD`, for clients that can't ask its API.
+    #[must_use]
+    pub fn answer_blob_heads(mut self) -> Self {
+        self.traits.refuses_blob_head = false;
+        self
+    }
+
     /// ECR: how long the check of manifests and the API lag behind the upload of a blob.
     #[must_use]
     pub fn validation_lag(mut self, lag: Duration) -> Self {

@@ -21,7 +21,7 @@ pub(crate) fn watched<T>(body: impl Future<Output = T>) -> impl Future<Output = 
 pub(crate) async fn world_to(personality: Personality, change: impl FnOnce(Builder) -> Builder) -> World {
     match personality {
         Personality::Ecr => World::ecr(change).await,
-        _ => World::to(personality, |builder| change(builder.open())).await,
+        _ => World::to(personality, |builder| change(builder.open().alias("mirror"))).await,
     }
 }
 
