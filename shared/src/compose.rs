@@ -12,15 +12,17 @@ use futures::future::BoxFuture;
 
 use crate::{
     aws::{Aws, failure},
+    backfill::{Backfiller, Listings},
     config::{Config, RegistryConfig},
-    ecr::{EcrApi, EcrAvailability, EcrLogin, EcrPublicLogin, EcrRepositories},
+    ecr::{EcrApi, EcrAvailability, EcrListing, EcrLogin, EcrPublicLogin, EcrRepositories},
     error::{Error, ErrorType},
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
     oci::Reference,
     provider::Provider,
     queue::SqsQueue,
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, LoginSource, Quotas, RegistryClient, Repository, Run, SentLately,
+        AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository, Run,
+        SentLately, Side,
     },
     retry::RetryPolicy,
     secrets::SecretLogin,
@@ -37,6 +39,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Syncs images.
     pub syncer: Syncer,
+    /// Finds images that are missing at destinations.
+    pub backfiller: Backfiller,
     /// The work queue, where there is one.
     pub queue: Option<SqsQueue>,
     /// The dead-letter queue, where there is one.
@@ -79,10 +83,11 @@ impl App {
         config.limits.blob_concurrency = tuning.blob_concurrency.unwrap_or(config.limits.blob_concurrency);
         let config = Arc::new(config);
         let budget = ByteBudget::new(config.limits.buffer_bytes);
-        let registries = Registries::new(Arc::clone(&config), Arc::clone(&aws), &budget, tuning);
+        let registries = Arc::new(Registries::new(Arc::clone(&config), Arc::clone(&aws), &budget, tuning));
         let queue = |url: &Option<String>| url.clone().map(|url| SqsQueue::new(Arc::clone(&aws), url));
         Ok(Self {
-            syncer: Syncer::new(Arc::new(registries), config.limits, budget),
+            backfiller: Backfiller::new(Arc::clone(&registries) as Arc<dyn Listings>, Arc::clone(&config)),
+            syncer: Syncer::new(registries, config.limits, budget),
             queue: queue(&environment.queue_url),
             dead_letters: queue(&environment.dead_letter_queue_url),
             config,
@@ -228,6 +233,16 @@ impl Ends for Registries {
         });
         let repository = Repository::destination(known.client, name, mount_from.as_deref(), run);
         Ok(Destination { repository, mount_from, availability, creation })
+    }
+}
+
+impl Listings for Registries {
+    fn listing(&self, host: &str, side: Side, run: Run) -> Result<Arc<dyn Listing>, Error> {
+        let known = self.known(host)?;
+        Ok(match known.api {
+            Some(api) => Arc::new(EcrListing::new(api, run.meter)),
+            None => Arc::new(OciListing::new(known.client, side, run)),
+        })
     }
 }
 

@@ -4,9 +4,11 @@
 mod api;
 mod availability;
 mod credentials;
+mod listing;
 mod repository;
 
 pub use api::EcrApi;
 pub use availability::EcrAvailability;
 pub use credentials::{EcrLogin, EcrPublicLogin};
+pub use listing::EcrListing;
 pub use repository::EcrRepositories;

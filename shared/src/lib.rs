@@ -6,6 +6,7 @@
 //! The layers, each naming only what stands below it, from the top (`tests/layers.rs` holds them to it):
 //!
 //! - [`compose`] puts everything together
+//! - [`backfill`] finds what is missing at destinations
 //! - [`telemetry`] and [`queue`]: what operators see, what functions tell each other
 //! - [`sync`]: the stages
 //! - [`ecr`] and [`secrets`]: adapters over the AWS SDK
@@ -16,6 +17,7 @@
 //! - [`oci`], [`deadline`], [`error`] name nothing else of ours
 
 mod aws;
+pub mod backfill;
 pub mod compose;
 pub mod config;
 pub mod deadline;

@@ -42,6 +42,8 @@ pub enum Action {
     StartUpload,
     /// The bytes of an upload, and its end.
     Upload,
+    /// A page of tags or repositories.
+    List,
 }
 
 /// How a blob's bytes are sent.
@@ -138,12 +140,12 @@ impl Provider {
                 Action::PutManifest => (8, 8),
                 Action::StartUpload | Action::Upload => (80, 20),
                 Action::HeadBlob => (800, 100),
-                Action::HeadManifest | Action::GetManifest => (800, 100),
+                Action::HeadManifest | Action::GetManifest | Action::List => (800, 100),
                 Action::GetBlob => (2400, 100),
             }),
             Self::EcrPublic => match action {
                 Action::PutManifest | Action::StartUpload | Action::Upload | Action::GetManifest => Some((8, 8)),
-                Action::HeadBlob | Action::HeadManifest | Action::GetBlob => None,
+                Action::HeadBlob | Action::HeadManifest | Action::GetBlob | Action::List => None,
             },
             // None is documented, or none that still stands: their answers tell.
             Self::Ghcr | Self::Gar | Self::Acr | Self::DockerHub | Self::Quay | Self::Generic => None,

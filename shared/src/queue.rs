@@ -23,6 +23,9 @@ pub struct ImageMessage {
     /// To where; left out: where the rules say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
+    /// Further tags of the same image, each put under its own name into the destination's repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
     /// Not supported by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Vec<String>>,
@@ -49,6 +52,7 @@ impl From<&SyncRequest> for ImageMessage {
         Self {
             source: request.source.to_string(),
             destination: Some(request.destination.to_string()),
+            tags: None,
             platforms: None,
             referrers: None,
             existing_tag: Some(request.options.existing_tag),
@@ -78,6 +82,9 @@ pub struct SqsQueue {
 
 /// Messages in one call, the API's limit.
 const BATCH: usize = 10;
+
+/// Bytes of all bodies in one call (SQS developer guide, "Message quotas").
+const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 /// An attribute's text is cut here: body and attributes share the message's 1 MiB.
 const MAX_REASON_CHARS: usize = 4000;
@@ -109,12 +116,28 @@ impl SqsQueue {
     }
 }
 
+/// Cuts bodies into batches that one call takes: ten messages, which share 1 MiB.
+fn batches(bodies: &[String]) -> Vec<&[String]> {
+    let (mut cut, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, body) in bodies.iter().enumerate() {
+        if at > start && (at - start == BATCH || bytes + body.len() > MAX_BATCH_BYTES) {
+            cut.push(&bodies[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += body.len();
+    }
+    if start < bodies.len() {
+        cut.push(&bodies[start..]);
+    }
+    cut
+}
+
 impl Queue for SqsQueue {
     fn send(&self, bodies: Vec<String>) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let doing = format!("sending to the queue {}", self.url);
             let client = self.client().await;
-            for batch in bodies.chunks(BATCH) {
+            for batch in batches(&bodies) {
                 let mut request = client.send_message_batch().queue_url(&self.url);
                 for (number, body) in batch.iter().enumerate() {
                     let entry = SendMessageBatchRequestEntry::builder()
@@ -172,5 +195,20 @@ impl Queue for SqsQueue {
                 .map_err(|error| failure(&doing, &error))?;
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_hold_ten_messages_and_a_mebibyte_at_most() {
+        let sizes = |bodies: &[String]| batches(bodies).iter().map(|batch| batch.len()).collect::<Vec<_>>();
+        let of = |count: usize, bytes: usize| vec!["x".repeat(bytes); count];
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&of(23, 10)), [10, 10, 3]);
+        assert_eq!(sizes(&of(5, 500_000)), [2, 2, 1]);
+        assert_eq!(sizes(&of(2, 2_000_000)), [1, 1], "what is too large for any batch is for SQS to refuse");
     }
 }

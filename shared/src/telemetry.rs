@@ -5,6 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -47,6 +48,21 @@ pub fn init(environment: &Environment) {
 /// level is, since metrics are made from it.
 pub fn report(function: &str, request_id: &str, request: &SyncRequest, report: &SyncReport) {
     let line = result_line(function, request_id, request, report, SystemTime::now());
+    let mut out = std::io::stdout().lock();
+    // Nobody is left to tell if standard output is gone.
+    let _ = writeln!(out, "{line}");
+}
+
+/// Writes what came of something that is no sync, in one line of its own, whatever the log level is: operators count
+/// with it.
+pub fn summary(request_id: &str, what: &str, failed: bool, said: impl Serialize) {
+    let line = json!({
+        "timestamp": rfc3339(SystemTime::now()),
+        "level": if failed { "ERROR" } else { "INFO" },
+        "message": what,
+        "requestId": request_id,
+        what: said,
+    });
     let mut out = std::io::stdout().lock();
     // Nobody is left to tell if standard output is gone.
     let _ = writeln!(out, "{line}");

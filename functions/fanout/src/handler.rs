@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use bootstrap::{HandlerError, Invocation};
 use transfer::{
+    backfill::Order,
     compose::App,
     error::{Class, Error, ErrorType},
     queue::Queue,
@@ -12,7 +13,7 @@ use transfer::{
     telemetry,
 };
 
-use crate::message;
+use crate::{backfill, message};
 
 /// Syncs the images of a batch, one message after the other.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<SqsBatchResponse, HandlerError> {
@@ -46,6 +47,9 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<SqsB
 
 /// Does what one message asks for; its first failure that may succeed later, else its first failure.
 async fn one(app: &App, invocation: &Invocation, body: &str, repeated: bool) -> Result<(), Error> {
+    if let Some(order) = Order::read(body)? {
+        return backfill::run(app, invocation, &order).await;
+    }
     let mut failure: Option<Error> = None;
     for request in message::read(body, &app.config.rules)? {
         let request = SyncRequest { repeated, ..request };

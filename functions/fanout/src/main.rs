@@ -1,5 +1,6 @@
-//! `fanout`: replicates the images that a queue's messages name.
+//! `fanout`: replicates the images that a queue's messages name, and finds those that are missing.
 
+mod backfill;
 mod handler;
 mod message;
 

@@ -17,10 +17,9 @@ use transfer::{
 pub(crate) fn read(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error> {
     let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the message can't be used: {reason}"));
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).unwrap_or_default();
-    for (key, what) in [("backfill", "a backfill"), ("detail-type", "an EventBridge event")] {
-        if object.contains_key(key) {
-            return Err(invalid(format!("{what} is not taken by this version; send one message for each image")));
-        }
+    if object.contains_key("detail-type") {
+        let text = "an EventBridge event is not taken by this version; send one message for each image";
+        return Err(invalid(text.to_owned()));
     }
     let message: ImageMessage = serde_json::from_str(body)
         .map_err(|error| invalid(format!("{error}; expected {{\"source\":…,\"destination\":…}}")))?;
@@ -43,7 +42,10 @@ pub(crate) fn read(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error>
         let destination = reference(&destination)?;
         let request = SyncRequest { source, destination, expected, options, pushed_at, repeated: false };
         request.check()?;
-        return Ok(vec![request]);
+        return with_further(request, message.tags.unwrap_or_default()).map_err(invalid);
+    }
+    if message.tags.is_some() {
+        return Err(invalid("`tags` needs a `destination`".to_owned()));
     }
     let pushed = Pushed {
         registry: source.registry().to_owned(),
@@ -63,6 +65,25 @@ pub(crate) fn read(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error>
             Err(invalid(format!("it names no destination, and none follows from the rules for {source}: {reason}")))
         }
     }
+}
+
+/// The request, and the same of each further tag: copied once, it is there when the others are tagged.
+fn with_further(first: SyncRequest, tags: Vec<String>) -> Result<Vec<SyncRequest>, String> {
+    let mut requests = vec![first];
+    for tag in tags {
+        let first = &requests[0];
+        let tagged = |place: &Reference| {
+            Reference::new(place.registry(), place.repository(), Some(&tag), None)
+                .map_err(|error| format!("`tags`: {error}"))
+        };
+        let request = SyncRequest {
+            source: tagged(&first.source)?,
+            destination: tagged(&first.destination)?,
+            ..first.clone()
+        };
+        requests.push(request);
+    }
+    Ok(requests)
 }
 
 #[cfg(test)]

@@ -31,6 +31,16 @@ fn destinations_may_come_from_the_rules() {
 }
 
 #[test]
+fn further_tags_are_requests_of_their_own() {
+    let body = r#"{"source":"ghcr.io/a/b:v1","destination":"quay.io/c/d:v1","tags":["v1.2","latest"]}"#;
+    let requests = read_with_no_rules(body).unwrap();
+    let ends: Vec<_> =
+        requests.iter().map(|request| (request.source.to_string(), request.destination.to_string())).collect();
+    let of = |tag: &str| (format!("ghcr.io/a/b:{tag}"), format!("quay.io/c/d:{tag}"));
+    assert_eq!(ends, [of("v1"), of("v1.2"), of("latest")]);
+}
+
+#[test]
 fn what_on_push_queues_reads_back_as_it_was() {
     let request = SyncRequest {
         source: "111122223333.dkr.ecr.us-east-1.amazonaws.com/app:v1".parse().unwrap(),
@@ -50,7 +60,8 @@ fn what_is_no_message_says_why() {
         ("", ErrorType::InvalidEvent, "message"),
         ("[]", ErrorType::InvalidEvent, "message"),
         (r#"{"source":"ghcr.io/a/b:c","destinaton":"x"}"#, ErrorType::InvalidEvent, "destinaton"),
-        (r#"{"backfill":{"repository":"x"}}"#, ErrorType::InvalidEvent, "a backfill is not taken"),
+        (r#"{"source":"ghcr.io/a/b:c","tags":["d"]}"#, ErrorType::InvalidEvent, "`tags` needs"),
+        (r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","tags":["-"]}"#, ErrorType::InvalidEvent, "`tags`"),
         (r#"{"detail-type":"ECR Image Action","detail":{}}"#, ErrorType::InvalidEvent, "EventBridge"),
         (r#"{"source":"alpine","destination":"ghcr.io/a/b:c"}"#, ErrorType::InvalidReference, "alpine"),
         (r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/b:c"}"#, ErrorType::InvalidReference, "same"),

@@ -1,6 +1,8 @@
 //! Whole flows: the real functions over the Lambda Runtime API, against emulated registries and AWS APIs.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod backfill;
+mod backfill_lists;
 mod circles;
 mod commit_gate;
 mod config_sources;
