@@ -18,8 +18,9 @@ use crate::{
 /// Entries of a page that are asked for. ECR and distribution 3 refuse more; registries may give fewer.
 const PAGE: usize = 1000;
 
-/// A page may have so many bytes: a thousand tags or names of the greatest length take a quarter of it.
-const MAX_PAGE_BYTES: u64 = 1024 * 1024;
+/// A page may have so many bytes: a thousand tags or names of the greatest length take a sixteenth of it, and a registry
+/// that knows no pages may have a hundred thousand. Chosen: what a manifest may have.
+const MAX_PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Manifests that are asked for at once.
 const AT_ONCE: usize = 16;

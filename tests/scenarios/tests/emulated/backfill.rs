@@ -176,7 +176,7 @@ async fn a_dry_run_says_what_would_be_done_and_enqueues_nothing() {
         assert_counts(&summary, &[("matched", 1), ("missing", 1), ("enqueued", 0)]);
         assert_eq!((&summary["finished"], &summary["dry_run"]), (&json!(true), &json!(true)));
         assert_eq!(enqueued(&world).len(), 0);
-        assert_eq!(world.aws.count("AmazonSQS", "SendMessageBatch"), 0);
+        assert_eq!(world.aws.count("sqs", "SendMessageBatch"), 0);
         assert_nothing_written(&world.destination);
     })
     .await;

@@ -47,7 +47,7 @@ async fn every_page_is_read_and_each_tag_is_asked_for_once() {
         let together = enqueued(&world).into_iter().find(|body| body.get("tags").is_some()).unwrap();
         assert!(together["source"].as_str().unwrap().ends_with(":latest"), "{together}");
         assert_eq!(together["tags"], json!(["v000"]));
-        assert_eq!(world.aws.count("AmazonSQS", "SendMessageBatch"), 1, "ten messages are one batch");
+        assert_eq!(world.aws.count("sqs", "SendMessageBatch"), 1, "ten messages are one batch");
     })
     .await;
 }
@@ -123,8 +123,8 @@ async fn a_link_that_leads_away_or_in_a_circle_is_not_followed() {
             name: "link".into(),
             value: format!("</v2/team/app/tags/list?last={n}>; rel=\"next\""),
         };
-        for n in [1, 2, 1, 2] {
-            world.source.faults().add(Fault::on(Kind::TagsList).then(link(n)));
+        for (asked, n) in [1, 2, 1, 2].into_iter().enumerate() {
+            world.source.faults().add(Fault::on(Kind::TagsList).skip(asked).then(link(n)));
         }
         let order = json!({ "repository": format!("{}/team/app", world.source_host) });
         let summary = backfilled(&world, &mut fanout, order).await;
@@ -213,6 +213,31 @@ async fn a_backfill_that_comes_no_further_ends_with_the_reason() {
         assert_eq!(last["error_type"], "DeadlineExceeded");
         assert!(last["error_message"].as_str().unwrap().contains("no further"), "{last}");
         assert_eq!(enqueued(&world).len(), 1, "nothing goes on from there");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backfill_whose_continuation_is_not_taken_comes_again_itself() {
+    watched(async {
+        const TAGS: u64 = 30;
+        let world = world(plain().list_page(10), TAGS).await;
+        let slow = Fault::on(Kind::ManifestHead).forever().then(Action::Delay(Duration::from_millis(900)));
+        world.source.faults().add(slow);
+        let mut fanout = fanout(&world).await;
+        let order = json!({ "backfill": { "repository": format!("{}/team/app", world.source_host) } }).to_string();
+        world.aws.sqs().send("orders", &order);
+        // One page's messages go out, then the queue takes no more.
+        let refused = emulator::aws::ApiError::client("AccessDeniedException", "no");
+        let mapping = scenarios::EventSource::new(world.aws.sqs(), "orders").timeout(Duration::from_millis(1700));
+        world.aws.fail_next("SendMessageBatch", refused, 1);
+        let delivery = mapping.deliver(&mut fanout).await.unwrap();
+        assert_eq!(delivery.kept.len() + world.aws.sqs().messages("dead").len(), 1, "it is not lost: {delivery:?}");
+        assert!(enqueued(&world).iter().all(|body| body.get("backfill").is_none()));
+        world.source.faults().clear();
+        ordered(&world, &mut fanout, &order, Duration::from_secs(30)).await;
+        let found: BTreeSet<String> = tags(&enqueued(&world)).into_iter().collect();
+        assert_eq!(found.len() as u64, TAGS, "no image is lost");
     })
     .await;
 }

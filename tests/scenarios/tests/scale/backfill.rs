@@ -101,7 +101,7 @@ async fn a_thousand_images_are_filled_in_from_one_message_and_none_the_second_ti
         for (name, count) in [("listed", IMAGES), ("current", IMAGES), ("missing", 0), ("different", 0), ("enqueued", 0)] {
             assert_eq!(summary[name], count, "{name}: {summary}");
         }
-        assert_eq!(world.aws.count("AmazonSQS", "SendMessageBatch"), 0, "nothing is enqueued");
+        assert_eq!(world.aws.count("sqs", "SendMessageBatch"), 0, "nothing is enqueued");
         // One list of repositories; of each repository one list, and one batch for a hundred images.
         assert_eq!(summary["aws_api_calls"], 1 + REPOSITORIES + REPOSITORIES, "{summary}");
         assert_eq!(world.source.journal().len() + world.destination.journal().count(Kind::ManifestHead), 0);
