@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 12] = [
     &["sync"],
     &["ecr", "secrets"],
     &["aws"],
-    &["config"],
+    &["config", "event"],
     &["rules"],
     &["settings"],
     &["registry", "request"],
