@@ -12,8 +12,8 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use order::{Cursor, Order};
 use order::Plan;
+pub use order::{Cursor, Order};
 pub use summary::{Counts, Summary};
 use walk::{Stop, Walk};
 
@@ -120,12 +120,16 @@ impl Backfiller {
                     ));
                 }
                 let Some(queue) = queue else {
-                    let text = "the backfill's time ran out, and there is no queue to go on from; set TRANSSHIP_QUEUE_URL";
+                    let text =
+                        "the backfill's time ran out, and there is no queue to go on from; set TRANSSHIP_QUEUE_URL";
                     return Err(Error::new(ErrorType::DeadlineExceeded, text));
                 };
                 let body = order.continued(cursor)?;
                 times.ends.bound(queue.send(vec![body])).await.unwrap_or_else(|passed| {
-                    Err(Error::new(ErrorType::DeadlineExceeded, format!("enqueuing the rest of the backfill: {passed}")))
+                    Err(Error::new(
+                        ErrorType::DeadlineExceeded,
+                        format!("enqueuing the rest of the backfill: {passed}"),
+                    ))
                 })
             }
         }

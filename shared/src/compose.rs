@@ -19,10 +19,10 @@ use crate::{
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
     oci::Reference,
     provider::Provider,
-    queue::SqsQueue,
+    queue::{SourceQueues, SqsQueue},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository, Run,
-        SentLately, Side,
+        AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository,
+        Run, SentLately, Side,
     },
     retry::RetryPolicy,
     secrets::SecretLogin,
@@ -45,6 +45,8 @@ pub struct App {
     pub queue: Option<SqsQueue>,
     /// The dead-letter queue, where there is one.
     pub dead_letters: Option<SqsQueue>,
+    /// The queues that messages come from.
+    pub source_queues: SourceQueues,
 }
 
 /// What is not to be configured: measurements and tests turn it, to see what each default is worth.
@@ -90,6 +92,7 @@ impl App {
             syncer: Syncer::new(registries, config.limits, budget),
             queue: queue(&environment.queue_url),
             dead_letters: queue(&environment.dead_letter_queue_url),
+            source_queues: SourceQueues::new(Arc::clone(&aws), environment.queue_url.clone()),
             config,
             environment,
         })

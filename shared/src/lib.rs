@@ -10,7 +10,7 @@
 //! - [`telemetry`] and [`queue`]: what operators see, what functions tell each other
 //! - [`sync`]: the stages
 //! - [`ecr`] and [`secrets`]: adapters over the AWS SDK
-//! - [`config`], [`rules`], [`settings`], [`request`]: what users ask for
+//! - [`config`], [`event`], [`rules`], [`settings`], [`request`]: what users and registries ask for
 //! - [`registry`]: the OCI distribution specification
 //! - [`mod@transport`] is HTTP alone
 //! - [`limits`], [`retry`], [`provider`]: what may be done, when, how often
@@ -23,6 +23,7 @@ pub mod config;
 pub mod deadline;
 pub mod ecr;
 pub mod error;
+pub mod event;
 pub mod limits;
 pub mod oci;
 pub mod provider;

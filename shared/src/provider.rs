@@ -214,16 +214,21 @@ impl EcrHost {
     /// they carry the account and the region, never the host.
     #[must_use]
     pub fn of_event(account: &str, region: &str) -> String {
-        let domain = match region.split('-').next().unwrap_or_default() {
-            "cn" => "amazonaws.com.cn",
-            "eusc" => "amazonaws.eu",
-            _ if region.starts_with("us-isob-") => "sc2s.sgov.gov",
-            _ if region.starts_with("us-isof-") => "csp.hci.ic.gov",
-            _ if region.starts_with("us-iso-") => "c2s.ic.gov",
-            _ if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
-            _ => "amazonaws.com",
-        };
-        format!("{account}.dkr.ecr.{region}.{domain}")
+        format!("{account}.dkr.ecr.{region}.{}", aws_domain(region))
+    }
+}
+
+/// The domain of a region's public AWS endpoints.
+#[must_use]
+pub fn aws_domain(region: &str) -> &'static str {
+    match region.split('-').next().unwrap_or_default() {
+        "cn" => "amazonaws.com.cn",
+        "eusc" => "amazonaws.eu",
+        _ if region.starts_with("us-isob-") => "sc2s.sgov.gov",
+        _ if region.starts_with("us-isof-") => "csp.hci.ic.gov",
+        _ if region.starts_with("us-iso-") => "c2s.ic.gov",
+        _ if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
+        _ => "amazonaws.com",
     }
 }
 

@@ -294,12 +294,7 @@ fn version(tag: &str) -> Option<Version> {
 }
 
 /// Compiles globs; `None` where there are none, or mistakes.
-pub(crate) fn globs(
-    patterns: &[String],
-    path: &str,
-    single: bool,
-    mistakes: &mut Vec<String>,
-) -> Option<GlobSet> {
+pub(crate) fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mut Vec<String>) -> Option<GlobSet> {
     if patterns.is_empty() {
         return None;
     }

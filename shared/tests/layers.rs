@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 13] = [
     &["sync"],
     &["ecr", "secrets"],
     &["aws"],
-    &["config"],
+    &["config", "event"],
     &["rules"],
     &["settings"],
     &["registry", "request"],

@@ -21,13 +21,14 @@ struct Key<'r> {
     existing: ExistingTag,
 }
 
-/// Groups requests, in the order in which each group began; one whose digest isn't known stays alone.
-pub(super) fn groups(requests: &[SyncRequest]) -> Vec<Vec<&SyncRequest>> {
-    let mut groups: Vec<Vec<&SyncRequest>> = Vec::new();
+/// Groups requests, in the order in which each group began; one whose digest isn't known stays alone. As
+/// [`crate::queue::places`] does, for a thousand of them.
+pub(super) fn groups(requests: &[SyncRequest]) -> Vec<Vec<SyncRequest>> {
+    let mut groups: Vec<Vec<SyncRequest>> = Vec::new();
     let mut known: HashMap<Key<'_>, usize> = HashMap::new();
     for request in requests {
         let Some(digest) = request.expected.as_ref() else {
-            groups.push(vec![request]);
+            groups.push(vec![request.clone()]);
             continue;
         };
         let key = Key {
@@ -36,30 +37,28 @@ pub(super) fn groups(requests: &[SyncRequest]) -> Vec<Vec<&SyncRequest>> {
             destination: (request.destination.registry(), request.destination.repository()),
             existing: request.options.existing_tag,
         };
-        match known.get(&key).filter(|_| keeps_its_tag(request)) {
-            Some(&at) if groups[at].len() < MOST_TAGS => groups[at].push(request),
+        match known.get(&key) {
+            Some(&at) if groups[at].len() < MOST_TAGS && is_tagged(request) => groups[at].push(request.clone()),
             _ => {
-                known.insert(key, groups.len());
-                groups.push(vec![request]);
+                if is_tagged(request) {
+                    known.insert(key, groups.len());
+                }
+                groups.push(vec![request.clone()]);
             }
         }
     }
     groups
 }
 
-/// Whether the tag is the same at both ends, as a message's further tags are.
-fn keeps_its_tag(request: &SyncRequest) -> bool {
-    let (source, destination) = (&request.source, &request.destination);
-    source.tag().is_some() && source.digest().is_none() && source.tag() == destination.tag()
+/// Whether both ends are tags, as those of a message with several are.
+fn is_tagged(request: &SyncRequest) -> bool {
+    request.source.digest().is_none() && request.destination.tag().is_some()
 }
 
 /// The message of a group.
-pub(super) fn body(group: &[&SyncRequest]) -> Result<String, Error> {
-    let [first, further @ ..] = group else { return Err(Error::new(ErrorType::InvalidEvent, "a message of no image")) };
-    let tags = further.iter().filter_map(|request| request.source.tag().map(str::to_owned)).collect::<Vec<_>>();
-    let message =
-        ImageMessage { tags: if tags.is_empty() { None } else { Some(tags) }, ..ImageMessage::from(*first) };
-    serde_json::to_string(&message).map_err(|error| Error::new(ErrorType::InvalidEvent, error.to_string()))
+pub(super) fn body(group: &[SyncRequest]) -> Result<String, Error> {
+    serde_json::to_string(&ImageMessage::of(group))
+        .map_err(|error| Error::new(ErrorType::InvalidEvent, error.to_string()))
 }
 
 /// Whether a tag belongs to another image: cosign's `sha256-<hex>.sig`, `.att` and `.sbom`, and the index that stands in
@@ -103,20 +102,23 @@ mod tests {
             request("ghcr.io/a/b:v1.3", "quay.io/a/b:mirror-v1.3", Some(b"1")),
         ];
         let groups = groups(&requests);
-        let tags = |group: &Vec<&SyncRequest>| group.iter().map(|r| r.destination.tag().unwrap().to_owned()).collect();
+        let tags = |group: &Vec<SyncRequest>| group.iter().map(|r| r.destination.tag().unwrap().to_owned()).collect();
         let tags: Vec<Vec<String>> = groups.iter().map(tags).collect();
-        assert_eq!(tags, [vec!["v1", "v1.2"], vec!["v2"], vec!["x"], vec!["y"], vec!["v1"], vec!["mirror-v1.3"]]);
+        assert_eq!(tags, [vec!["v1", "v1.2", "mirror-v1.3"], vec!["v2"], vec!["x"], vec!["y"], vec!["v1"]]);
         let message: serde_json::Value = serde_json::from_str(&body(&groups[0]).unwrap()).unwrap();
         assert_eq!(message["source"], "ghcr.io/a/b:v1");
-        assert_eq!(message["tags"], serde_json::json!(["v1.2"]));
+        let further = serde_json::json!([
+            { "source": "v1.2", "destination": "v1.2" },
+            { "source": "v1.3", "destination": "mirror-v1.3" },
+        ]);
+        assert_eq!(message["tags"], further);
         assert!(!body(&groups[1]).unwrap().contains("tags"));
     }
 
     #[test]
     fn a_message_has_a_hundred_tags_at_most() {
-        let requests: Vec<_> = (0..250)
-            .map(|n| request(&format!("ghcr.io/a/b:v{n}"), &format!("quay.io/a/b:v{n}"), Some(b"1")))
-            .collect();
+        let requests: Vec<_> =
+            (0..250).map(|n| request(&format!("ghcr.io/a/b:v{n}"), &format!("quay.io/a/b:v{n}"), Some(b"1"))).collect();
         assert_eq!(groups(&requests).iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
     }
 

@@ -8,6 +8,7 @@ use super::summary::Counts;
 use crate::{
     error::{Error, ErrorType},
     oci::{Reference, normalize_host},
+    queue::MESSAGE_VERSION,
     rules::{GlobSet, Rules, TagFilter, globs, is_glob},
     settings::{RuleSettings, SourceSettings, TagSettings},
 };
@@ -19,11 +20,14 @@ const MOST_NEWEST: usize = 10_000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Message {
-    pub(super) backfill: Order,
+    /// [`MESSAGE_VERSION`]; users may leave it out. Whoever takes the message has checked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    backfill: Order,
 }
 
 /// What a backfill message asks for.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// `HOST/REPOSITORY`, or a glob of repositories; left out: every rule's source.
@@ -49,14 +53,10 @@ pub struct Order {
     pub cursor: Option<Cursor>,
 }
 
-/// The version of [`Cursor`]s that this version writes and takes.
-pub(super) const VERSION: u32 = 1;
-
 /// How far a backfill has come, and what it has counted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
-    pub(super) version: u32,
     /// The registry that is listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) registry: Option<String>,
@@ -90,51 +90,24 @@ pub struct Cursor {
     pub(super) counts: Counts,
 }
 
-impl Default for Cursor {
-    fn default() -> Self {
-        Self {
-            version: VERSION,
-            registry: None,
-            repositories: None,
-            repository: None,
-            done: false,
-            images: None,
-            after: None,
-            pages: (0, 0),
-            times: None,
-            since: None,
-            stuck: 0,
-            counts: Counts::default(),
-        }
-    }
-}
-
 impl Order {
-    /// Reads a message's body; `None`: it is no backfill message.
+    /// Reads a backfill message's body.
     ///
     /// # Errors
-    /// `InvalidEvent`: it is one, and can't be used; the text names the field.
-    pub fn read(body: &str) -> Result<Option<Self>, Error> {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).unwrap_or_default();
-        if !object.contains_key("backfill") {
-            return Ok(None);
-        }
+    /// `InvalidEvent`: it can't be used; the text names the field.
+    pub fn read(body: &str) -> Result<Self, Error> {
         let mut json = serde_json::Deserializer::from_str(body);
-        let message: Message = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| invalid(&[format!("{}: {}", error.path().to_string(), error.into_inner())]))?;
-        match &message.backfill.cursor {
-            Some(cursor) if cursor.version != VERSION => Err(invalid(&[format!(
-                "backfill.cursor.version: {} is of another version of Transship, this one takes {VERSION}; send the \
-                 backfill again without `cursor`",
-                cursor.version
-            )])),
-            _ => Ok(Some(message.backfill)),
+        let message: Result<Message, _> = serde_path_to_error::deserialize(&mut json);
+        match message {
+            Ok(message) => Ok(message.backfill),
+            Err(error) => Err(invalid(&[format!("{}: {}", error.path(), error.inner())])),
         }
     }
 
     /// The message that goes on from `cursor`.
     pub(super) fn continued(&self, cursor: Cursor) -> Result<String, Error> {
-        let message = Message { backfill: Self { cursor: Some(cursor), ..self.clone() } };
+        let version = Some(MESSAGE_VERSION);
+        let message = Message { version, backfill: Self { cursor: Some(cursor), ..self.clone() } };
         serde_json::to_string(&message).map_err(|error| Error::new(ErrorType::InvalidEvent, error.to_string()))
     }
 }

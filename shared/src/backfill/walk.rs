@@ -424,7 +424,7 @@ impl<'w> Walk<'w> {
             return Ok(());
         }
         let bodies = now.iter().map(|group| body(group)).collect::<Result<Vec<_>, _>>()?;
-        let later = later.iter().flatten().map(|request| (*request).clone()).collect();
+        let later = later.concat();
         let count = bodies.len() as u64;
         self.times.ends.bound(queue.send(bodies)).await.unwrap_or_else(|passed| {
             Err(Error::new(ErrorType::Unavailable, format!("enqueuing what the backfill found: {passed}")))

@@ -77,11 +77,7 @@ impl Repository {
     ) -> Result<Response, Error> {
         match operation.action {
             Action::GetBlob | Action::StartUpload | Action::Upload => self.exchange(operation, request, wanted).await,
-            Action::HeadManifest
-            | Action::GetManifest
-            | Action::PutManifest
-            | Action::HeadBlob
-            | Action::List => {
+            Action::HeadManifest | Action::GetManifest | Action::PutManifest | Action::HeadBlob | Action::List => {
                 let leave = self.leave(operation).await?;
                 let response = self.exchange(operation, request, wanted).await?;
                 Ok(response.keeping(leave))

@@ -67,7 +67,7 @@ pub struct SourceSettings {
 }
 
 /// Which tags a rule takes.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagSettings {
     /// Globs, one of which must match; none: all tags.

@@ -233,7 +233,8 @@ pub(super) fn capped(registry: &Registry, body: &Value) -> Value {
     let mut body = body.clone();
     if let Some(most) = registry.shared().list_page.filter(|_| body.get("imageIds").is_none()) {
         let most = u64::try_from(most).unwrap_or(u64::MAX);
-        body["maxResults"] = body.get("maxResults").and_then(Value::as_u64).map_or(most, |asked| asked.min(most)).into();
+        body["maxResults"] =
+            body.get("maxResults").and_then(Value::as_u64).map_or(most, |asked| asked.min(most)).into();
     }
     body
 }

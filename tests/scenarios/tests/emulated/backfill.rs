@@ -16,14 +16,17 @@ pub(crate) async fn fanout(world: &World) -> Function {
     let queue = |name: &str| world.aws.sqs().create(name, Duration::from_secs(30));
     queue("orders");
     let (work, dead) = (queue("work"), queue("dead"));
-    world
-        .function("fanout", &[("TRANSSHIP_QUEUE_URL", &work), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", &dead)])
-        .await
+    world.function("fanout", &[("TRANSSHIP_QUEUE_URL", &work), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", &dead)]).await
 }
 
 /// The summaries that a function has logged.
 pub(crate) fn summaries(function: &Function) -> Vec<Value> {
-    function.records().into_iter().filter(|record| record["message"] == "backfill").map(|r| r["backfill"].clone()).collect()
+    function
+        .records()
+        .into_iter()
+        .filter(|record| record["message"] == "backfill")
+        .map(|r| r["backfill"].clone())
+        .collect()
 }
 
 /// Has one invocation do a backfill message; answers what it logged.

@@ -46,7 +46,7 @@ async fn every_page_is_read_and_each_tag_is_asked_for_once() {
         // `latest` and `v000` are one image, and on different pages.
         let together = enqueued(&world).into_iter().find(|body| body.get("tags").is_some()).unwrap();
         assert!(together["source"].as_str().unwrap().ends_with(":latest"), "{together}");
-        assert_eq!(together["tags"], json!(["v000"]));
+        assert_eq!(together["tags"], json!([{ "source": "v000", "destination": "v000" }]));
         assert_eq!(world.aws.count("sqs", "SendMessageBatch"), 1, "ten messages are one batch");
     })
     .await;
@@ -64,7 +64,8 @@ async fn a_backfill_may_bring_its_own_tags_and_destination() {
         });
         let summary = backfilled(&world, &mut fanout, order).await;
         assert_counts(&summary, &[("listed", 5), ("matched", 4), ("enqueued", 4)]);
-        let to = enqueued(&world).iter().map(|body| body["destination"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let to =
+            enqueued(&world).iter().map(|body| body["destination"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
         let expected = [0, 1, 2, 4].map(|n| format!("{}/own/app:v{n:03}-copy", world.destination_host));
         assert_eq!(to, expected);
     })

@@ -3,12 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use emulator::{Image, Kind, image::raw_layer};
-use scenarios::{
-    EventSource, Function, World,
-    flows::eventually,
-    function::Settings,
-    world::SOURCE,
-};
+use scenarios::{EventSource, Function, World, flows::eventually, function::Settings, world::SOURCE};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -98,7 +93,9 @@ async fn a_thousand_images_are_filled_in_from_one_message_and_none_the_second_ti
 
         world.forget();
         let (summary, _functions) = backfilled(&world, functions).await;
-        for (name, count) in [("listed", IMAGES), ("current", IMAGES), ("missing", 0), ("different", 0), ("enqueued", 0)] {
+        for (name, count) in
+            [("listed", IMAGES), ("current", IMAGES), ("missing", 0), ("different", 0), ("enqueued", 0)]
+        {
             assert_eq!(summary[name], count, "{name}: {summary}");
         }
         assert_eq!(world.aws.count("sqs", "SendMessageBatch"), 0, "nothing is enqueued");
