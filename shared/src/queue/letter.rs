@@ -39,8 +39,11 @@ impl DeadLetter {
             // Part of a sentence is better than none; part of a name or an id is none.
             let room = left.saturating_sub(name.len() + STRING.len());
             let value = if name == "error_message" { cut(value, room) } else { value };
+            if value.len() > room {
+                break;
+            }
             // SQS takes no empty value.
-            if !value.is_empty() && value.len() <= room {
+            if !value.is_empty() {
                 left = room - value.len();
                 attributes.push((name, value));
             }

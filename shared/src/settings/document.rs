@@ -71,13 +71,13 @@ pub struct SourceSettings {
 #[serde(deny_unknown_fields)]
 pub struct TagSettings {
     /// Globs, one of which must match; none: all tags.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub include: Vec<String>,
     /// Globs, none of which may match.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub exclude: Vec<String>,
     /// A range that the tag, read as a version (a leading `v` allowed), must be inside, such as `>=1.2, <3`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub semver: Option<String>,
 }
 

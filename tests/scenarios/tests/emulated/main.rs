@@ -3,6 +3,8 @@
 
 mod backfill;
 mod backfill_lists;
+mod batches;
+mod bodies;
 mod circles;
 mod commit_gate;
 mod config_sources;
@@ -12,11 +14,13 @@ mod credentials;
 mod ecr_tokens;
 mod existing_tags;
 mod foreign_layers;
+mod hopeless;
 mod ignored_events;
 mod manifest_kinds;
 mod messages;
 mod mounts;
 mod paces;
+mod parallel;
 mod providers;
 mod repositories;
 mod request_counts;
