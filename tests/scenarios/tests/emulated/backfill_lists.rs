@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backfill::{assert_counts, backfilled, enqueued, fanout, ordered},
-    support::watched,
+    support::{eventually, watched},
 };
 
 fn plain() -> Builder {
@@ -214,6 +214,29 @@ async fn a_backfill_that_comes_no_further_ends_with_the_reason() {
         assert_eq!(last["error_type"], "DeadlineExceeded");
         assert!(last["error_message"].as_str().unwrap().contains("no further"), "{last}");
         assert_eq!(enqueued(&world).len(), 1, "nothing goes on from there");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backfill_that_is_killed_midway_is_done_by_its_next_delivery() {
+    watched(async {
+        const TAGS: u64 = 30;
+        let world = world(plain().list_page(10), TAGS).await;
+        let stuck = world.source.faults().add(Fault::on(Kind::TagsList).skip(2).then(Action::Stall));
+        let mut fanout = fanout(&world).await;
+        let order = json!({ "backfill": { "repository": format!("{}/team/app", world.source_host) } }).to_string();
+        world.aws.sqs().send("orders", &order);
+        let mapping = scenarios::EventSource::new(world.aws.sqs(), "orders").timeout(Duration::from_secs(30));
+        tokio::select! {
+            delivery = mapping.deliver(&mut fanout) => panic!("it should hang: {delivery:?}"),
+            () = eventually("the third page is asked for", || stuck.count() == 1) => {}
+        }
+        fanout.kill().await;
+        world.aws.sqs().skip_waiting("orders");
+        assert!(mapping.deliver(&mut fanout).await.unwrap().kept.is_empty());
+        assert_eq!((fanout.starts(), tags(&enqueued(&world)).len() as u64), (2, TAGS), "all, and each once");
+        assert_eq!(world.aws.sqs().messages("orders").len(), 0);
     })
     .await;
 }
