@@ -16,14 +16,14 @@ schema: ## write docs/config.schema.json anew from the types
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
-# The function is built exactly as `cargo lambda watch` would do it (cargo run --release --bin on-push), so that it
-# finds the binary as it needs it.
-demo: ## replicate an image between two embedded registries with the real function
+# The functions are built exactly as `cargo lambda watch` would do it (cargo run --release --bin on-push), so that it
+# finds the binaries as it needs them.
+demo: ## replicate images between two embedded registries with the real functions
 	command -v gcc >/dev/null || scripts/install-packages gcc libc6-dev
 	scripts/install-venv
 	cargo build $(LOCKED) --package emulator
-	@echo "Building the release binary of on-push as it is shipped: about ten minutes on two cores the first time, seconds after that."
-	cargo build $(LOCKED) --release --bin on-push
+	@echo "Building the release binaries as they are shipped: about ten minutes on two cores the first time, seconds after that."
+	cargo build $(LOCKED) --release --bin on-push --bin fanout
 	python3 tests/demo/demo.py --target-dir "$(TARGET)"
 
 # Binaries and tests are built in one step: with the same features, nothing is compiled twice.

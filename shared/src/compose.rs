@@ -14,9 +14,10 @@ use url::Url;
 use crate::{
     aws::{Aws, IdentitySource, failure},
     azure::AcrLogin,
+    backfill::{Backfiller, Listings},
     config::{Config, RegistryConfig},
     ecr::{
-        EcrApi, EcrArchive, EcrAvailability, EcrLogin, EcrPublicApi, EcrPublicAvailability, EcrPublicLogin,
+        EcrApi, EcrArchive, EcrAvailability, EcrListing, EcrLogin, EcrPublicApi, EcrPublicAvailability, EcrPublicLogin,
         EcrPublicRepositories, EcrRepositories,
     },
     error::{Error, ErrorType},
@@ -24,9 +25,10 @@ use crate::{
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
     oci::Reference,
     provider::Provider,
-    queue::SqsQueue,
+    queue::{SourceQueues, SqsQueue},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, LoginSource, Quotas, RegistryClient, Repository, Run, SentLately,
+        AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository,
+        Run, SentLately, Side,
     },
     retry::RetryPolicy,
     secrets::{IdentityLogin, SecretLogin, SecretStore},
@@ -43,10 +45,14 @@ pub struct App {
     pub config: Arc<Config>,
     /// Syncs images.
     pub syncer: Syncer,
+    /// Finds images that are missing at destinations.
+    pub backfiller: Backfiller,
     /// The work queue, where there is one.
     pub queue: Option<SqsQueue>,
     /// The dead-letter queue, where there is one.
     pub dead_letters: Option<SqsQueue>,
+    /// The queues that messages come from.
+    pub source_queues: SourceQueues,
 }
 
 /// What is not to be configured: measurements and tests turn it, to see what each default is worth.
@@ -85,12 +91,14 @@ impl App {
         config.limits.blob_concurrency = tuning.blob_concurrency.unwrap_or(config.limits.blob_concurrency);
         let config = Arc::new(config);
         let budget = ByteBudget::new(config.limits.buffer_bytes);
-        let registries = Registries::new(Arc::clone(&config), Arc::clone(&aws), &budget, tuning);
+        let registries = Arc::new(Registries::new(Arc::clone(&config), Arc::clone(&aws), &budget, tuning));
         let queue = |url: &Option<String>| url.clone().map(|url| SqsQueue::new(Arc::clone(&aws), url));
         Ok(Self {
-            syncer: Syncer::new(Arc::new(registries), config.limits, budget),
+            backfiller: Backfiller::new(Arc::clone(&registries) as Arc<dyn Listings>, Arc::clone(&config)),
+            syncer: Syncer::new(registries, config.limits, budget),
             queue: queue(&environment.queue_url),
             dead_letters: queue(&environment.dead_letter_queue_url),
+            source_queues: SourceQueues::new(Arc::clone(&aws), environment.queue_url.clone()),
             config,
             environment,
         })
@@ -336,6 +344,16 @@ impl SourceDiagnosis for Diagnosis {
         Box::pin(async move {
             let archived = self.archive.holds(&self.name, target, &self.meter).await?;
             Ok(archived.map(|archived| Withheld { reason: archived.text, passing: archived.restoring }))
+        })
+    }
+}
+
+impl Listings for Registries {
+    fn listing(&self, host: &str, side: Side, run: Run) -> Result<Arc<dyn Listing>, Error> {
+        let known = self.known(host)?;
+        Ok(match known.api {
+            Some(Api::Private(api)) => Arc::new(EcrListing::new(api, run.meter)),
+            Some(Api::Public(_)) | None => Arc::new(OciListing::new(known.client, side, run)),
         })
     }
 }

@@ -6,10 +6,11 @@
 //! The layers, each naming only what stands below it, from the top (`tests/layers.rs` holds them to it):
 //!
 //! - [`compose`] puts everything together
+//! - [`backfill`] finds what is missing at destinations
 //! - [`telemetry`] and [`queue`]: what operators see, what functions tell each other
 //! - [`sync`]: the stages
 //! - [`ecr`] and [`secrets`]: adapters over the AWS SDK; [`google`] and [`azure`]: logins that those clouds give
-//! - [`config`], [`rules`], [`settings`], [`request`]: what users ask for
+//! - [`config`], [`event`], [`rules`], [`settings`], [`request`]: what users and registries ask for
 //! - [`registry`]: the OCI distribution specification
 //! - [`mod@transport`] is HTTP alone
 //! - [`limits`], [`retry`], [`provider`]: what may be done, when, how often
@@ -17,11 +18,13 @@
 
 mod aws;
 pub mod azure;
+pub mod backfill;
 pub mod compose;
 pub mod config;
 pub mod deadline;
 pub mod ecr;
 pub mod error;
+pub mod event;
 mod exchange;
 pub mod google;
 pub mod limits;

@@ -42,6 +42,8 @@ pub enum Action {
     StartUpload,
     /// The bytes of an upload, and its end.
     Upload,
+    /// A page of tags or repositories.
+    List,
 }
 
 /// How a blob's bytes are sent.
@@ -138,12 +140,12 @@ impl Provider {
                 Action::PutManifest => (8, 8),
                 Action::StartUpload | Action::Upload => (80, 20),
                 Action::HeadBlob => (800, 100),
-                Action::HeadManifest | Action::GetManifest => (800, 100),
+                Action::HeadManifest | Action::GetManifest | Action::List => (800, 100),
                 Action::GetBlob => (2400, 100),
             }),
             Self::EcrPublic => match action {
                 Action::PutManifest | Action::StartUpload | Action::Upload | Action::GetManifest => Some((8, 8)),
-                Action::HeadBlob | Action::HeadManifest | Action::GetBlob => None,
+                Action::HeadBlob | Action::HeadManifest | Action::GetBlob | Action::List => None,
             },
             // None is documented, or none that still stands: their answers tell.
             Self::Ghcr | Self::Gar | Self::Acr | Self::DockerHub | Self::Quay | Self::Generic => None,
@@ -240,16 +242,21 @@ impl EcrHost {
     /// they carry the account and the region, never the host.
     #[must_use]
     pub fn of_event(account: &str, region: &str) -> String {
-        let domain = match region.split('-').next().unwrap_or_default() {
-            "cn" => "amazonaws.com.cn",
-            "eusc" => "amazonaws.eu",
-            _ if region.starts_with("us-isob-") => "sc2s.sgov.gov",
-            _ if region.starts_with("us-isof-") => "csp.hci.ic.gov",
-            _ if region.starts_with("us-iso-") => "c2s.ic.gov",
-            _ if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
-            _ => "amazonaws.com",
-        };
-        format!("{account}.dkr.ecr.{region}.{domain}")
+        format!("{account}.dkr.ecr.{region}.{}", aws_domain(region))
+    }
+}
+
+/// The domain of a region's public AWS endpoints.
+#[must_use]
+pub fn aws_domain(region: &str) -> &'static str {
+    match region.split('-').next().unwrap_or_default() {
+        "cn" => "amazonaws.com.cn",
+        "eusc" => "amazonaws.eu",
+        _ if region.starts_with("us-isob-") => "sc2s.sgov.gov",
+        _ if region.starts_with("us-isof-") => "csp.hci.ic.gov",
+        _ if region.starts_with("us-iso-") => "c2s.ic.gov",
+        _ if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
+        _ => "amazonaws.com",
     }
 }
 

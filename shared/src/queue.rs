@@ -1,62 +1,30 @@
 //! Messages between the functions, and the queue that carries them. SQS is fenced in here.
 
-use std::{sync::Arc, time::SystemTime};
+mod address;
+mod batch;
+mod delay;
+mod letter;
+mod message;
+mod source;
 
-use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
-use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry,
+};
+use batch::{BATCH, batches};
+pub use delay::delay;
+use futures::{StreamExt, future::BoxFuture, stream};
+pub use letter::DeadLetter;
+pub use message::{FurtherTag, ImageMessage, MESSAGE_VERSION, places};
+pub use source::SourceQueues;
 use tokio::sync::OnceCell;
 
 use crate::{
     aws::{Aws, failure},
     error::{Error, ErrorType},
     oci::Digest,
-    request::{ExistingTag, SyncRequest},
 };
-
-/// An image to sync, as a message body: what users write too, so it has no version and no required extras.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImageMessage {
-    /// From where.
-    pub source: String,
-    /// To where; left out: where the rules say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub destination: Option<String>,
-    /// Not supported by this version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platforms: Option<Vec<String>>,
-    /// Whether to copy what is attached to the image; this version copies the image alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub referrers: Option<bool>,
-    /// What to do with a tag that the destination has, at another digest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub existing_tag: Option<ExistingTag>,
-    /// The digest that the push event named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_digest: Option<String>,
-    /// When the image was pushed, in milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pushed_at_ms: Option<u64>,
-}
-
-impl From<&SyncRequest> for ImageMessage {
-    fn from(request: &SyncRequest) -> Self {
-        let millis = |time: SystemTime| {
-            let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-            u64::try_from(since.as_millis()).ok()
-        };
-        Self {
-            source: request.source.to_string(),
-            destination: Some(request.destination.to_string()),
-            platforms: None,
-            referrers: None,
-            existing_tag: Some(request.options.existing_tag),
-            expected_digest: request.expected.as_ref().map(ToString::to_string),
-            pushed_at_ms: request.pushed_at.and_then(millis),
-        }
-    }
-}
 
 /// Where messages go.
 pub trait Queue: Send + Sync {
@@ -65,7 +33,20 @@ pub trait Queue: Send + Sync {
     fn send(&self, bodies: Vec<String>) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Puts a message aside that can never succeed, with the reason in its attributes.
-    fn bury(&self, body: String, reason: Error) -> BoxFuture<'_, Result<(), Error>>;
+    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Keeps received messages out of sight for as long as each says, from now on. What could not be done for some is
+    /// done for the others.
+    fn hide(&self, messages: Vec<Hidden>) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// A received message, and how long nobody is to receive it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hidden {
+    /// The receipt that came with it, good until it is received again.
+    pub receipt: String,
+    /// How long; at most 12 hours from its receive. Whole seconds count, begun ones as whole.
+    pub wait: Duration,
 }
 
 /// One SQS queue.
@@ -76,17 +57,20 @@ pub struct SqsQueue {
     client: OnceCell<aws_sdk_sqs::Client>,
 }
 
-/// Messages in one call, the API's limit.
-const BATCH: usize = 10;
-
-/// An attribute's text is cut here: body and attributes share the message's 1 MiB.
-const MAX_REASON_CHARS: usize = 4000;
+/// Calls at once when many messages are hidden. Chosen: thousands fit into the time that is kept for the report.
+const HIDE_AT_ONCE: usize = 8;
 
 impl SqsQueue {
     /// The queue at `url`; nothing is made yet.
     #[must_use]
     pub fn new(aws: Arc<Aws>, url: String) -> Self {
         Self { aws, url, client: OnceCell::new() }
+    }
+
+    /// The queue's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     async fn client(&self) -> &aws_sdk_sqs::Client {
@@ -98,9 +82,42 @@ impl SqsQueue {
         self.url.split_once("://sqs.")?.1.split_once(".amazonaws.")?.0.split('.').next_back()
     }
 
+    /// Whether it is a FIFO queue; their names say so.
+    fn is_fifo(&self) -> bool {
+        self.url.ends_with(".fifo")
+    }
+
     /// FIFO queues need a group for each message.
     fn group(&self) -> Option<String> {
-        self.url.ends_with(".fifo").then(|| "transship".to_owned())
+        self.is_fifo().then(|| "transship".to_owned())
+    }
+
+    async fn hide_batch(&self, doing: &str, batch: &[Hidden]) -> Result<(), Error> {
+        let mut request = self.client().await.change_message_visibility_batch().queue_url(&self.url);
+        for (number, message) in batch.iter().enumerate() {
+            let seconds = message.wait.as_millis().div_ceil(1000);
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(number.to_string())
+                .receipt_handle(&message.receipt)
+                .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
+                .build()
+                .map_err(|error| Error::new(ErrorType::InvalidEvent, format!("{doing}: {error}")))?;
+            request = request.entries(entry);
+        }
+        let answer = request.send().await.map_err(|error| failure(doing, &error))?;
+        match answer.failed().first() {
+            None => Ok(()),
+            Some(failed) => Err(Error::new(
+                ErrorType::Unavailable,
+                format!(
+                    "{doing}: not done for {} of {}: {} {}",
+                    answer.failed().len(),
+                    batch.len(),
+                    failed.code(),
+                    failed.message().unwrap_or_default()
+                ),
+            )),
+        }
     }
 
     /// What FIFO queues tell repeated messages by.
@@ -114,7 +131,7 @@ impl Queue for SqsQueue {
         Box::pin(async move {
             let doing = format!("sending to the queue {}", self.url);
             let client = self.client().await;
-            for batch in bodies.chunks(BATCH) {
+            for batch in batches(&bodies) {
                 let mut request = client.send_message_batch().queue_url(&self.url);
                 for (number, body) in batch.iter().enumerate() {
                     let entry = SendMessageBatchRequestEntry::builder()
@@ -147,30 +164,37 @@ impl Queue for SqsQueue {
         })
     }
 
-    fn bury(&self, body: String, reason: Error) -> BoxFuture<'_, Result<(), Error>> {
+    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let doing = format!("sending to the dead-letter queue {}", self.url);
-            let attribute = |text: &str| {
-                MessageAttributeValue::builder()
-                    .data_type("String")
-                    .string_value(text)
+            let mut request = self.client().await.send_message().queue_url(&self.url);
+            for (name, value) in letter.attributes() {
+                let attribute = MessageAttributeValue::builder()
+                    .data_type(letter::STRING)
+                    .string_value(value)
                     .build()
-                    .map_err(|error| Error::new(ErrorType::InvalidEvent, format!("{doing}: {error}")))
-            };
-            let message: String = reason.message.chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
-            self.client()
-                .await
-                .send_message()
-                .queue_url(&self.url)
-                .set_message_deduplication_id(self.deduplication(&body))
-                .message_body(body)
-                .set_message_group_id(self.group())
-                .message_attributes("error_type", attribute(reason.error_type.name())?)
-                .message_attributes("error_message", attribute(&message)?)
+                    .map_err(|error| Error::new(ErrorType::InvalidEvent, format!("{doing}: {error}")))?;
+                request = request.message_attributes(name, attribute);
+            }
+            request
+                // By the message and not by its body: buried once more after a crash it is one letter, and moved back
+                // and failed again it is a new one, which must not be taken for a repetition and dropped.
+                .set_message_deduplication_id(self.is_fifo().then(|| letter.message_id.clone()))
+                .set_message_group_id(letter.group.or_else(|| self.group()))
+                .message_body(letter.body)
                 .send()
                 .await
                 .map_err(|error| failure(&doing, &error))?;
             Ok(())
+        })
+    }
+
+    fn hide(&self, messages: Vec<Hidden>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let doing = format!("setting when messages of the queue {} are visible again", self.url);
+            let calls: Vec<_> = messages.chunks(BATCH).map(|batch| self.hide_batch(&doing, batch)).collect();
+            let done: Vec<Result<(), Error>> = stream::iter(calls).buffer_unordered(HIDE_AT_ONCE).collect().await;
+            done.into_iter().collect()
         })
     }
 }

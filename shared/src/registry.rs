@@ -5,6 +5,7 @@
 
 mod auth;
 mod blob;
+mod listing;
 mod manifest;
 mod request;
 mod sent;
@@ -16,6 +17,7 @@ pub use auth::{
     AnonymousLogin, Authenticator, KeptLogin, Login, LoginIssued, LoginRequest, LoginSource, Secret, ServicePrincipal,
 };
 pub use blob::{BlobsAt, OpenedBlob};
+pub use listing::{ListedImage, Listing, OciListing, Page};
 pub use manifest::ManifestHead;
 pub use request::CREATE_ADVICE;
 pub use sent::SentLately;
@@ -65,6 +67,7 @@ pub struct Quotas {
     get_blob: Quota,
     start_upload: Quota,
     upload: Quota,
+    list: Quota,
 }
 
 impl Quotas {
@@ -80,6 +83,7 @@ impl Quotas {
             get_blob: quota(Action::GetBlob),
             start_upload: quota(Action::StartUpload),
             upload: quota(Action::Upload),
+            list: quota(Action::List),
         }
     }
 
@@ -94,6 +98,7 @@ impl Quotas {
             Action::GetBlob => &self.get_blob,
             Action::StartUpload => &self.start_upload,
             Action::Upload => &self.upload,
+            Action::List => &self.list,
         }
     }
 }
@@ -147,6 +152,13 @@ impl Repository {
         let mut scopes = vec![format!("repository:{name}:pull,push")];
         scopes.extend(mount_from.map(|from| format!("repository:{from}:pull")));
         Self { client, name: name.to_owned(), side: Side::Destination, run, scopes }
+    }
+
+    /// The list of `client`'s repositories, which asks for a right of its own (Docker registry, "Token scope").
+    #[must_use]
+    fn catalog(client: Arc<RegistryClient>, run: Run) -> Self {
+        let scopes = vec!["registry:catalog:*".to_owned()];
+        Self { client, name: "_catalog".to_owned(), side: Side::Source, run, scopes }
     }
 
     /// Remembers that a blob was sent here.

@@ -35,7 +35,7 @@ pub struct SyncOptions {
 }
 
 /// What to do with a tag that the destination has, at another digest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExistingTag {
     /// Move it.

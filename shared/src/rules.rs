@@ -1,11 +1,14 @@
 //! Which images go where: globs, version ranges and templates, from a pushed image to sync requests. Pure.
 
+mod sources;
 mod template;
 
 use std::{collections::HashSet, time::SystemTime};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+pub(crate) use globset::GlobSet;
+use globset::{GlobBuilder, GlobSetBuilder};
 use semver::{Version, VersionReq};
+pub use sources::{RuleSource, is_glob};
 use template::Template;
 
 use crate::{
@@ -20,13 +23,15 @@ use crate::{
 const LONGEST_CHAIN: usize = 16;
 
 /// All rules of a configuration, ready to be asked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rules(Vec<Rule>);
 
 #[derive(Debug)]
 struct Rule {
     name: String,
     registry: Option<String>,
+    /// As it is written, and compiled.
+    repository_text: Option<String>,
     repository: Option<GlobSet>,
     tags: TagFilter,
     destinations: Vec<Template>,
@@ -34,8 +39,9 @@ struct Rule {
     options: SyncOptions,
 }
 
+/// Which tags are taken.
 #[derive(Debug)]
-struct TagFilter {
+pub struct TagFilter {
     include: Option<GlobSet>,
     exclude: Option<GlobSet>,
     semver: Option<VersionReq>,
@@ -185,6 +191,7 @@ impl Rule {
             }
             host
         });
+        let repository_text = settings.source.repository.clone();
         let repository = settings
             .source
             .repository
@@ -209,7 +216,7 @@ impl Rule {
             }
         }
         let options = SyncOptions { existing_tag: settings.existing_tag };
-        Self { name, registry, repository, tags, destinations, untagged: settings.untagged, options }
+        Self { name, registry, repository_text, repository, tags, destinations, untagged: settings.untagged, options }
     }
 
     /// Whether a push of `reference` is one for this rule.
@@ -249,7 +256,7 @@ impl Rule {
 }
 
 impl TagFilter {
-    fn compile(settings: &TagSettings, path: &str, mistakes: &mut Vec<String>) -> Self {
+    pub(crate) fn compile(settings: &TagSettings, path: &str, mistakes: &mut Vec<String>) -> Self {
         let semver = settings.semver.as_deref().and_then(|range| {
             VersionReq::parse(range)
                 .inspect_err(|error| mistakes.push(format!("{path}.tags.semver: `{range}` is no range ({error})")))
@@ -262,7 +269,9 @@ impl TagFilter {
         }
     }
 
-    fn take(&self, tag: &str) -> bool {
+    /// Whether it takes a tag.
+    #[must_use]
+    pub fn take(&self, tag: &str) -> bool {
         self.include.as_ref().is_none_or(|globs| globs.is_match(tag))
             && !self.exclude.as_ref().is_some_and(|globs| globs.is_match(tag))
             && self.semver.as_ref().is_none_or(|range| version(tag).is_some_and(|version| range.matches(&version)))
@@ -285,7 +294,7 @@ fn version(tag: &str) -> Option<Version> {
 }
 
 /// Compiles globs; `None` where there are none, or mistakes.
-fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mut Vec<String>) -> Option<GlobSet> {
+pub(crate) fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mut Vec<String>) -> Option<GlobSet> {
     if patterns.is_empty() {
         return None;
     }

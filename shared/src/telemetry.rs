@@ -5,6 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -52,11 +53,23 @@ pub fn report(function: &str, request_id: &str, request: &SyncRequest, report: &
     let _ = writeln!(out, "{line}");
 }
 
+/// Writes what came of something that is no sync, in one line of its own, whatever the log level is: operators count
+/// with it.
+pub fn summary(request_id: &str, what: &str, failed: bool, said: impl Serialize) {
+    let line = json!({
+        "timestamp": rfc3339(SystemTime::now()),
+        "level": if failed { "ERROR" } else { "INFO" },
+        "message": what,
+        "requestId": request_id,
+        what: said,
+    });
+    let mut out = std::io::stdout().lock();
+    // Nobody is left to tell if standard output is gone.
+    let _ = writeln!(out, "{line}");
+}
+
 /// Source: CloudWatch, "Embedded metric format specification".
 fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: &SyncReport, now: SystemTime) -> Value {
-    let millis = |time: SystemTime| {
-        u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-    };
     let one_if = |is: bool| u64::from(is);
     let synced = matches!(report.outcome, Outcome::Synced | Outcome::Superseded);
     let mut metrics = vec![
@@ -98,6 +111,67 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
         line[name] = json!(value);
     }
     line
+}
+
+/// What became of the messages of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BatchCounts {
+    /// Those that came.
+    pub messages: usize,
+    /// Done, or handed on as messages of their own.
+    pub done: usize,
+    /// Events that ask for nothing.
+    pub ignored: usize,
+    /// Failed, and returned to the queue.
+    pub failed: usize,
+    /// Not begun, or not finished, for want of time or to keep a FIFO group's order; returned to the queue.
+    pub unfinished: usize,
+    /// Put into the dead-letter queue.
+    pub buried: usize,
+}
+
+/// Writes what became of a batch, and its metrics, in one line; whatever the log level is.
+pub fn batch(function: &str, request_id: &str, counts: &BatchCounts) {
+    let line = batch_line(function, request_id, counts, SystemTime::now());
+    let mut out = std::io::stdout().lock();
+    // Nobody is left to tell if standard output is gone.
+    let _ = writeln!(out, "{line}");
+}
+
+fn batch_line(function: &str, request_id: &str, counts: &BatchCounts, now: SystemTime) -> Value {
+    let metrics = [
+        ("Messages", counts.messages),
+        ("MessagesDone", counts.done),
+        ("MessagesIgnored", counts.ignored),
+        ("MessagesFailed", counts.failed),
+        ("MessagesUnfinished", counts.unfinished),
+        ("MessagesBuried", counts.buried),
+    ];
+    let definitions = metrics.map(|(name, _)| json!({"Name": name, "Unit": "Count"}));
+    let mut line = json!({
+        "_aws": {
+            "Timestamp": millis(now),
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [["Function"]],
+                "Metrics": definitions,
+            }],
+        },
+        "timestamp": rfc3339(now),
+        "level": "INFO",
+        "message": "batch",
+        "requestId": request_id,
+        "Function": function,
+    });
+    for (name, value) in metrics {
+        line[name] = json!(value);
+    }
+    line
+}
+
+/// Milliseconds since 1970, as CloudWatch takes time.
+fn millis(time: SystemTime) -> u64 {
+    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `time` as Lambda's own log lines write it.

@@ -6,13 +6,14 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// The modules, highest first; those of one row don't name each other.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["compose"],
+    &["backfill"],
     &["telemetry", "queue"],
     &["sync"],
     &["ecr", "secrets", "google", "azure"],
     &["aws", "exchange"],
-    &["config"],
+    &["config", "event"],
     &["rules"],
     &["settings"],
     &["registry", "request"],

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Shows the main job on this machine: an image is pushed to ECR, `on-push` replicates it to another account.
+"""Shows the main job on this machine: an image is pushed to ECR, `on-push` replicates it to another account; then `fanout`
+fills in, through a queue, what was there before.
 
-The registries and AWS APIs are emulated (`emulator stage`); the function is the real release binary, which
+The registries and AWS APIs are emulated (`emulator stage`); the functions are the real release binaries, which
 `cargo lambda` serves over the real Lambda Runtime API. Run it with `make demo`.
 """
 
@@ -13,6 +14,7 @@ import signal
 import sys
 
 from failure import Failure, expect
+from mapping import Queue, drain
 from registry import End
 from stage import FOLDER, MEMORY_MB, ROOT, Function, Stage
 
@@ -48,9 +50,9 @@ def main():
 
 
 def run(target, children):
-    """Sets the stage, hands the event to the function twice, and compares."""
+    """Sets the stage, hands the event to `on-push` twice, has `fanout` fill in the rest, and compares."""
     emulator, on_push = target / "debug/emulator", target / "release/on-push"
-    for binary in (emulator, on_push):
+    for binary in (emulator, on_push, target / "release/fanout"):
         expect(binary.is_file(), f"there is no {binary}; `make demo` builds it")
     stage = Stage(emulator, children)
     event = json.loads((ROOT / EVENT).read_text())
@@ -59,7 +61,7 @@ def run(target, children):
     source, destination = (End(stage.about[name], FOLDER / "ca.pem") for name in ("source", "destination"))
 
     title("First run")
-    result, wall = function.invoke(EVENT)
+    result, wall = function.push(EVENT)
     seen = stage.report()
     tell(result, seen, wall)
     held, copied = source.copy(stage.about["tag"]), destination.copy(stage.about["tag"])
@@ -69,11 +71,55 @@ def run(target, children):
     stage.report()
 
     title("Second run: the same event once more, as EventBridge may deliver it")
-    result, wall = function.invoke(EVENT)
+    result, wall = function.push(EVENT)
     seen = stage.report()
     tell(result, seen, wall)
     check_second(result, seen)
-    print("\nNothing was left to do, and finding that out cost one question at each end. The logs are in .demo.")
+    print("\nNothing was left to do, and finding that out cost one question at each end.")
+    backfill(stage, function, source, destination)
+    print("\nEvery image is there, and a sweep that finds nothing to do costs a list and a batch. The logs are in .demo.")
+
+
+def backfill(stage, function, source, destination):
+    """Has `fanout` find and copy what was pushed before there was an event for it, and sweep once more."""
+    queue = Queue(stage.about["queue_url"])
+    order = {"backfill": {"repository": f"{source.registry}/team/*"}}
+    title(f"Backfill: one message for all that was pushed before, through the queue {queue.name}")
+    found, batches = filled(queue, function, order)
+    print(f"  batches      {len(batches)} invocations of fanout, of {', '.join(map(str, batches))} messages")
+    released = stage.about["released"]
+    held = {name: source.tags(name) for name in released}
+    count = sum(map(len, held.values()))
+    for name, tags in held.items():
+        copied = destination.tags(f"mirror/{name}")
+        print(f"  {name:<13}{len(tags)} tags, digests {'the same' if copied == tags else 'DIFFERENT'} at both ends")
+        expect(copied == tags, f"{name} is {tags} at the source and {copied} at the destination")
+    images = sum(len(set(tags.values())) for tags in held.values())
+    expect(found["missing"] == count, f"{found['missing']} tags were missing, not {count}")
+    expect(found["enqueued"] == images, f"{found['enqueued']} messages were enqueued for {images} images")
+    expect(found["current"] == 1, "what on-push has copied was not found at the destination")
+
+    title("The same message once more, as a schedule would send it")
+    stage.report()
+    found, _ = filled(queue, function, order)
+    calls = stage.report()["aws"]
+    expect(found["enqueued"] == 0 and found["current"] == count + 1, "the second backfill found something to do")
+    expect("SendMessageBatch" not in calls, "the second backfill sent messages")
+    dead = Queue(stage.about["dead_letter_queue_url"]).count()
+    expect(dead == 0, f"{dead} messages are in the dead-letter queue")
+
+
+def filled(queue, function, order):
+    """Sends a backfill message and polls until the queue is empty; its summary, and the batches that it took."""
+    before = len(function.backfills())
+    print(f"$ aws sqs send-message --queue-url {queue.url} --message-body '{json.dumps(order)}'")
+    queue.send(order)
+    batches = drain(queue, function, FOLDER / "batch.json")
+    (found,) = function.backfills()[before:]
+    expect(found["finished"], f"the backfill did not end: {found}")
+    names = ("listed", "matched", "current", "missing", "different", "enqueued")
+    print(f"  found        {', '.join(f'{found[name]} {name}' for name in names)}")
+    return found, batches
 
 
 def introduce(stage, event, binary):

@@ -5,6 +5,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from copy import copy as shallow
 from dataclasses import dataclass, field
 
 from failure import Failure
@@ -56,6 +57,13 @@ class End:
         body, _, _ = self.get(f"referrers/{digest}")
         copy.referrers = len(json.loads(body)["manifests"])
         return copy
+
+    def tags(self, repository):
+        """The digest behind each tag of a repository, of the bytes that are there."""
+        there = shallow(self)
+        there.repository = repository
+        body, _, _ = there.get("tags/list")
+        return {tag: there.get(f"manifests/{tag}", MANIFESTS)[1] for tag in json.loads(body)["tags"]}
 
     def verified(self, kind, descriptor, accept="*/*"):
         """Reads what a descriptor describes."""

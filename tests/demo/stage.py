@@ -39,12 +39,14 @@ class Stage:
 
 
 class Function:
-    """`on-push` as `cargo lambda` serves it: the binary that is deployed, over the Lambda Runtime API."""
+    """Both functions as `cargo lambda` serves them: the binaries that are deployed, over the Lambda Runtime API."""
 
     def __init__(self, stage, children):
         variables = {
             "TRANSSHIP_CONFIG": "file:config.json",
             "LAMBDA_TASK_ROOT": FOLDER,
+            "TRANSSHIP_QUEUE_URL": stage.about["queue_url"],
+            "TRANSSHIP_DEAD_LETTER_QUEUE_URL": stage.about["dead_letter_queue_url"],
             "AWS_ENDPOINT_URL": stage.about["aws_endpoint_url"],
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "AKIA111122223333",
@@ -64,11 +66,18 @@ class Function:
         children.append(self.child)
         wait_for_port(self.port, self.child)
 
-    def invoke(self, event):
-        """Hands an event to the function; gives its one result and how long the whole invocation took."""
-        print(f"$ cargo lambda invoke on-push --data-file {event}")
+    def push(self, event):
+        """Hands a push event to `on-push`; gives its one result and how long the whole invocation took."""
+        answer, wall = self.invoke("on-push", event)
+        (result,) = answer["results"]
+        return result, wall
+
+    def invoke(self, name, event, quiet=False):
+        """Hands an event to a function; gives its answer and how long the whole invocation took."""
+        if not quiet:
+            print(f"$ cargo lambda invoke {name} --data-file {event}")
         started = time.monotonic()
-        command = ["cargo", "lambda", "invoke", "-A", "127.0.0.1", "-P", str(self.port), "on-push", "-F", event]
+        command = ["cargo", "lambda", "invoke", "-A", "127.0.0.1", "-P", str(self.port), name, "-F", event]
         try:
             ended = subprocess.run(
                 command, env=self.environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
@@ -78,8 +87,12 @@ class Function:
         self.child.check()
         if ended.returncode != 0:
             raise Failure(f"the invocation failed:\n{ended.stdout}{ended.stderr}")
-        (result,) = json.loads(ended.stdout)["results"]
-        return result, time.monotonic() - started
+        return json.loads(ended.stdout), time.monotonic() - started
+
+    def backfills(self):
+        """What `fanout` logged of backfills so far."""
+        lines = [line for line in self.child.tail(lines=10_000) if line.startswith("{")]
+        return [told["backfill"] for told in map(json.loads, lines) if told.get("message") == "backfill"]
 
 
 def clean_environment():

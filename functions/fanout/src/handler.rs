@@ -1,54 +1,106 @@
 //! One invocation: a batch of messages in, the ones that must come again out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use bootstrap::{HandlerError, Invocation};
 use transfer::{
     compose::App,
+    deadline::Deadline,
     error::{Class, Error, ErrorType},
-    queue::Queue,
+    queue::{self, DeadLetter, Hidden, ImageMessage, Queue},
     request::SyncRequest,
-    telemetry,
+    telemetry::{self, BatchCounts},
 };
 
-use crate::message;
+use crate::{
+    admission::Admission,
+    backfill,
+    message::{self, Message},
+    record::Record,
+};
 
-/// Syncs the images of a batch, one message after the other.
-pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<SqsBatchResponse, HandlerError> {
-    let event: SqsEvent = serde_json::from_value(invocation.payload.clone()).map_err(|error| {
+/// How long it is tried to set when a message comes again. Chosen: what is not done in this time leaves the message
+/// to its queue's visibility timeout, and the batch goes on.
+const HIDING: Duration = Duration::from_secs(5);
+
+/// What became of a message.
+enum End {
+    /// All that it asked for was done, or handed on.
+    Done,
+    /// It asked for nothing.
+    Ignored,
+    /// Time ran short before all of it was begun; what was begun is done.
+    Unfinished,
+    /// It could not be done.
+    Failed(Error),
+}
+
+/// Does the messages of a batch, one after the other, as far as the time goes.
+pub(crate) async fn handle(app: Arc<App>, mut invocation: Invocation) -> Result<SqsBatchResponse, HandlerError> {
+    let event: SqsEvent = serde_json::from_value(invocation.payload.take()).map_err(|error| {
         Error::new(ErrorType::InvalidEvent, format!("the event can't be used: it is no SQS event ({error})"))
     })?;
     // Before anything is done: an error of the whole batch brings every message back.
-    if event.records.iter().any(|record| record.message_id.is_none()) {
-        return Err(Error::new(ErrorType::InvalidEvent, "the event can't be used: a record has no messageId").into());
-    }
+    let records: Option<Vec<Record>> = event.records.into_iter().map(Record::of).collect();
+    let records = records
+        .ok_or_else(|| Error::new(ErrorType::InvalidEvent, "the event can't be used: a record has no messageId"))?;
+    let mut admission = Admission::new(invocation.deadline.left());
+    let mut counts = BatchCounts { messages: records.len(), ..BatchCounts::default() };
     let mut response = SqsBatchResponse::default();
-    for record in event.records {
-        let id = record.message_id.unwrap_or_default();
-        let body = record.body.unwrap_or_default();
-        let received = record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse::<u32>().ok());
-        let repeated = received.is_some_and(|count| count > 1);
-        if let Err(error) = one(&app, &invocation, &body, repeated).await {
-            tracing::error!(
-                message_id = id,
-                error_type = error.error_type.name(),
-                error_message = error.message,
-                "the message failed"
-            );
-            if !buried(&app, &invocation, body, error).await {
-                response.add_failure(id);
+    let mut untouched = Vec::new();
+    for record in records {
+        let end = if admission.admits(record.order(), invocation.deadline.left()) {
+            one(&app, &invocation, &admission, &record).await
+        } else {
+            End::Unfinished
+        };
+        match end {
+            End::Done => counts.done += 1,
+            End::Ignored => counts.ignored += 1,
+            End::Failed(error) if buried(&app, &invocation, &record, &error).await => counts.buried += 1,
+            End::Failed(error) => {
+                counts.failed += 1;
+                comes_again(&app, &invocation, &record, &error).await;
+                admission.returned(record.order());
+                response.add_failure(record.id);
+            }
+            End::Unfinished => {
+                counts.unfinished += 1;
+                admission.returned(record.order());
+                response.add_failure(record.id.clone());
+                untouched.push(record);
             }
         }
     }
+    give_back(&app, &invocation, &untouched).await;
+    telemetry::batch(&app.environment.function_name, &invocation.request_id, &counts);
     Ok(response)
 }
 
-/// Does what one message asks for; its first failure that may succeed later, else its first failure.
-async fn one(app: &App, invocation: &Invocation, body: &str, repeated: bool) -> Result<(), Error> {
+/// Does what one message asks for.
+async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: &Record) -> End {
+    let places = match message::read(&record.body, &app.config.rules) {
+        Ok(Message::Sync(places)) => places,
+        Ok(Message::Backfill(order)) => {
+            return backfill::run(app, invocation, &order).await.map_or_else(End::Failed, |()| End::Done);
+        }
+        Ok(Message::Ignored(reason)) => {
+            tracing::info!(message_id = record.id, outcome = "ignored", reason, "ignored");
+            return End::Ignored;
+        }
+        Err(error) => return End::Failed(error),
+    };
+    if places.len() > 1 && record.order().is_none() && queued(app, invocation, record, &places).await {
+        return End::Done;
+    }
     let mut failure: Option<Error> = None;
-    for request in message::read(body, &app.config.rules)? {
-        let request = SyncRequest { repeated, ..request };
+    for (position, request) in places.into_iter().flatten().enumerate() {
+        if position > 0 && !admission.has_time(invocation.deadline.left()) {
+            // What failed for good is found again when the rest is done.
+            return failure.filter(|error| error.class() == Class::Later).map_or(End::Unfinished, End::Failed);
+        }
+        let request = SyncRequest { repeated: record.received > 1, ..request };
         let report = app.syncer.run(&request, invocation.deadline).await;
         telemetry::report(&app.environment.function_name, &invocation.request_id, &request, &report);
         if let Some(error) = report.error
@@ -57,21 +109,100 @@ async fn one(app: &App, invocation: &Invocation, body: &str, repeated: bool) -> 
             failure = Some(error);
         }
     }
-    failure.map_or(Ok(()), Err)
+    failure.map_or(End::Done, End::Failed)
+}
+
+/// Several places: a message for each, so that each has tries, and a dead letter, of its own. One that is bad makes
+/// nothing of the others be done again, nor waits with them for one that may succeed later.
+///
+/// Not in a FIFO queue, where they would end up behind what comes after this message. `false`: they are to be done
+/// here, one after the other; a queue that takes no messages makes none of theirs a bad one.
+async fn queued(app: &App, invocation: &Invocation, record: &Record, places: &[Vec<SyncRequest>]) -> bool {
+    let Some(queue) = &app.queue else { return false };
+    let messages = places.iter().filter_map(|place| ImageMessage::of(place));
+    let bodies: Result<Vec<String>, _> = messages.map(|message| serde_json::to_string(&message)).collect();
+    let Ok(bodies) = bodies else { return false };
+    let number = bodies.len();
+    let error = match invocation.deadline.bound(queue.send(bodies)).await {
+        Ok(Ok(())) => {
+            tracing::info!(message_id = record.id, outcome = "queued", messages = number, "queued");
+            return true;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(passed) => passed.to_string(),
+    };
+    tracing::warn!(message_id = record.id, error, "its destinations could not be queued and are done one by one");
+    false
 }
 
 /// Puts a message that never can succeed into the dead-letter queue; `false`: it must come again.
-async fn buried(app: &App, invocation: &Invocation, body: String, error: Error) -> bool {
-    let (Class::Never, Some(dead_letters)) = (error.class(), &app.dead_letters) else { return false };
-    match invocation.ends.bound(dead_letters.bury(body, error)).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::error!(error = %error, "the message could not be put into the dead-letter queue");
-            false
-        }
-        Err(passed) => {
-            tracing::error!(error = %passed, "the message could not be put into the dead-letter queue");
-            false
-        }
+///
+/// Only then is it left out of the answer, and so deleted: killed in between, it is buried twice, and never lost.
+async fn buried(app: &App, invocation: &Invocation, record: &Record, error: &Error) -> bool {
+    if error.class() == Class::Later {
+        return false;
     }
+    tracing::error!(
+        message_id = record.id,
+        error_type = error.error_type.name(),
+        error_message = error.message,
+        "the message can't succeed without a change"
+    );
+    let Some(dead_letters) = &app.dead_letters else { return false };
+    let letter = DeadLetter {
+        body: record.body.clone(),
+        reason: error.clone(),
+        message_id: record.id.clone(),
+        group: record.group.clone(),
+    };
+    let trouble = match invocation.ends.bound(dead_letters.bury(letter)).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error.to_string(),
+        Err(passed) => passed.to_string(),
+    };
+    tracing::error!(message_id = record.id, error = trouble, "the message could not be put into the dead-letter queue");
+    false
+}
+
+/// Keeps a message that failed out of sight until its next try.
+async fn comes_again(app: &App, invocation: &Invocation, record: &Record, error: &Error) {
+    let wait = queue::delay(record.received, error.retry_after);
+    tracing::warn!(
+        message_id = record.id,
+        error_type = error.error_type.name(),
+        error_message = error.message,
+        received = record.received,
+        wait_s = wait.as_secs(),
+        "the message comes again"
+    );
+    hide(app, invocation, &[(record, wait)]).await;
+}
+
+/// Makes messages that were not begun visible at once: nothing was wrong with them. In a FIFO group they stay behind
+/// the one that failed, as long as that is hidden.
+async fn give_back(app: &App, invocation: &Invocation, records: &[Record]) {
+    if records.is_empty() {
+        return;
+    }
+    tracing::info!(messages = records.len(), "not all messages could be begun; they come again at once");
+    let now: Vec<_> = records.iter().map(|record| (record, Duration::ZERO)).collect();
+    hide(app, invocation, &now).await;
+}
+
+/// Best effort: a message that it does not reach comes again after its queue's visibility timeout.
+async fn hide(app: &App, invocation: &Invocation, records: &[(&Record, Duration)]) {
+    // A batch is of one queue.
+    let arn = records.first().and_then(|(record, _)| record.queue_arn.as_deref());
+    let Some(queue) = arn.and_then(|arn| app.source_queues.of(arn)) else { return };
+    let hidden = |(record, wait): &(&Record, Duration)| Some(Hidden { receipt: record.receipt.clone()?, wait: *wait });
+    let messages: Vec<Hidden> = records.iter().filter_map(hidden).collect();
+    if messages.is_empty() {
+        return;
+    }
+    let trouble = match Deadline::after(HIDING.min(invocation.ends.left())).bound(queue.hide(messages)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {HIDING:?}, or the invocation's time"),
+    };
+    tracing::warn!(error = trouble, "when messages are visible again could not be set; their queue decides");
 }

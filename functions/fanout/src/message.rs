@@ -2,67 +2,192 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde_json::{Map, Value};
 use transfer::{
+    backfill::Order,
     error::{Error, ErrorType},
-    oci::Reference,
-    queue::ImageMessage,
+    event::{self, Event},
+    oci::{Digest, Reference},
+    queue::{FurtherTag, ImageMessage, MESSAGE_VERSION, places},
     request::{SyncOptions, SyncRequest},
     rules::{Pushed, Rules, Verdict},
 };
 
-/// Reads a message body: an image with both ends, or one whose destinations come from `rules`.
+/// What a body asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// An image: its syncs, those of one place together. The first one of a place copies, the others put further tags.
+    Sync(Vec<Vec<SyncRequest>>),
+    /// A source to be listed.
+    Backfill(Box<Order>),
+    /// Nothing to do; why.
+    Ignored(String),
+}
+
+/// Reads a message body: an image with both ends, one whose destinations come from `rules`, a backfill, or
+/// an event of EventBridge, which may target the queue.
 ///
 /// # Errors
-/// `InvalidEvent`: it is no message of ours, or no rule takes its image. `InvalidReference`: an end is no reference.
-pub(crate) fn read(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error> {
-    let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the message can't be used: {reason}"));
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).unwrap_or_default();
-    for (key, what) in [("backfill", "a backfill"), ("detail-type", "an EventBridge event")] {
-        if object.contains_key(key) {
-            return Err(invalid(format!("{what} is not taken by this version; send one message for each image")));
-        }
-    }
-    let message: ImageMessage = serde_json::from_str(body)
-        .map_err(|error| invalid(format!("{error}; expected {{\"source\":…,\"destination\":…}}")))?;
-    if message.platforms.is_some() {
-        return Err(invalid(
-            "`platforms` is not supported by this version; leave it out to copy the whole index".into(),
-        ));
-    }
-    let reference = |text: &str| {
-        text.parse::<Reference>().map_err(|error| Error::new(ErrorType::InvalidReference, error.to_string()))
+/// `InvalidEvent`: it is no message of ours, or of another version, or no rule takes its image. `InvalidReference`: an
+/// end is no reference. What the rules say of their own mistakes.
+pub(crate) fn read(body: &str, rules: &Rules) -> Result<Message, Error> {
+    // A list would be read as an object's values, in order.
+    let object: Map<String, Value> = match serde_json::from_str(body) {
+        Ok(Value::Object(object)) => object,
+        Ok(_) => return Err(invalid(&format!("it is no JSON object; {EXPECTED}"))),
+        Err(error) => return Err(invalid(&format!("it is no JSON ({error}); {EXPECTED}"))),
     };
+    if object.contains_key("detail-type") {
+        return pushed(Value::Object(object), rules);
+    }
+    check_version(object.get("version"))?;
+    if object.contains_key("backfill") {
+        return Ok(Message::Backfill(Box::new(Order::read(body)?)));
+    }
+    image(body, rules)
+}
+
+const EXPECTED: &str = "expected {\"source\":…,\"destination\":…}";
+
+fn invalid(reason: &str) -> Error {
+    Error::new(ErrorType::InvalidEvent, format!("the message can't be used: {reason}"))
+}
+
+/// Before anything else is read: a message of another version may have fields that mean what nobody here knows.
+fn check_version(version: Option<&Value>) -> Result<(), Error> {
+    match version {
+        None => Ok(()),
+        Some(version) if version.as_u64() == Some(MESSAGE_VERSION) => Ok(()),
+        Some(version) => Err(invalid(&format!(
+            "its `version` is {version}, this function knows {MESSAGE_VERSION}; deploy the one that wrote it, then send \
+             the message again"
+        ))),
+    }
+}
+
+/// An event, treated as `on-push` does.
+fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
+    let pushed = match event::read(event)? {
+        Event::Pushed(pushed) => pushed,
+        Event::Ignored(reason) => return Ok(Message::Ignored(reason)),
+    };
+    Ok(match rules.verdict(&pushed)? {
+        Verdict::Sync(requests) => Message::Sync(places(requests)),
+        Verdict::Ignore(reason) => Message::Ignored(reason.to_owned()),
+    })
+}
+
+fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
+    let message: ImageMessage = serde_json::from_str(body).map_err(|error| invalid(&format!("{error}; {EXPECTED}")))?;
+    if message.platforms.is_some() {
+        return Err(invalid("`platforms` is not supported by this version; leave it out to copy the whole index"));
+    }
     let source = reference(&message.source)?;
-    let pushed_at = message.pushed_at_ms.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
-    let expected = match message.expected_digest {
-        Some(text) => Some(text.parse().map_err(|error| invalid(format!("`expected_digest`: {error}")))?),
+    let expected = match &message.expected_digest {
+        Some(text) => Some(text.parse().map_err(|error| invalid(&format!("`expected_digest`: {error}")))?),
         None => None,
     };
-    if let Some(destination) = message.destination {
-        let options = SyncOptions { existing_tag: message.existing_tag.unwrap_or_default() };
-        let destination = reference(&destination)?;
-        let request = SyncRequest { source, destination, expected, options, pushed_at, repeated: false };
-        request.check()?;
-        return Ok(vec![request]);
-    }
-    let pushed = Pushed {
-        registry: source.registry().to_owned(),
-        repository: source.repository().to_owned(),
-        tag: source.tag().map(str::to_owned),
-        digest: source.digest().cloned().or(expected),
-        at: pushed_at,
+    let ends = match &message.destination {
+        Some(destination) => Some(tags(&source, &reference(destination)?, &message.tags)?),
+        None => None,
     };
-    match rules.verdict(&pushed)? {
-        Verdict::Sync(mut requests) => {
-            for request in &mut requests {
-                request.options.existing_tag = message.existing_tag.unwrap_or(request.options.existing_tag);
-            }
-            Ok(requests)
+    let pushed_at = message.pushed_at_ms.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+    let mut requests = match ends {
+        Some(ends) => {
+            let options = SyncOptions { existing_tag: message.existing_tag.unwrap_or_default() };
+            let request = |(source, destination)| {
+                let expected = expected.clone();
+                SyncRequest { source, destination, expected, options, pushed_at, repeated: false }
+            };
+            ends.into_iter().map(request).collect()
         }
-        Verdict::Ignore(reason) => {
-            Err(invalid(format!("it names no destination, and none follows from the rules for {source}: {reason}")))
+        None => by_rules(&source, &message, expected.as_ref(), pushed_at, rules)?,
+    };
+    let mut seen = Vec::new();
+    requests.retain(|request| {
+        let is_new = !seen.contains(&request.destination);
+        seen.push(request.destination.clone());
+        is_new
+    });
+    requests.iter().try_for_each(SyncRequest::check)?;
+    Ok(Message::Sync(places(requests)))
+}
+
+/// The ends of a message that names both, and of its further tags.
+fn tags(
+    source: &Reference,
+    destination: &Reference,
+    further: &[FurtherTag],
+) -> Result<Vec<(Reference, Reference)>, Error> {
+    let mut ends = vec![(source.clone(), destination.clone())];
+    for (position, tag) in further.iter().enumerate() {
+        let name = tag.destination.as_ref().or(tag.source.as_ref());
+        let name = name.ok_or_else(|| invalid(&format!("`tags[{position}]` names neither source nor destination")))?;
+        if destination.tag().is_none() {
+            return Err(invalid("`tags` are further tags, and its `destination` has none; name it by one of them"));
+        }
+        let from = match &tag.source {
+            Some(tag) => tagged(source, tag)?,
+            None => source.clone(),
+        };
+        ends.push((from, tagged(destination, name)?));
+    }
+    Ok(ends)
+}
+
+/// What the rules say of a message's image and of its further tags.
+fn by_rules(
+    source: &Reference,
+    message: &ImageMessage,
+    expected: Option<&Digest>,
+    at: Option<SystemTime>,
+    rules: &Rules,
+) -> Result<Vec<SyncRequest>, Error> {
+    let mut sources = vec![source.clone()];
+    for (position, tag) in message.tags.iter().enumerate() {
+        match tag {
+            FurtherTag { source: Some(tag), destination: None } => sources.push(tagged(source, tag)?),
+            _ => {
+                return Err(invalid(&format!(
+                    "`tags[{position}]` may name a `source` alone, as the rules name the destinations"
+                )));
+            }
         }
     }
+    let mut requests = Vec::new();
+    let mut ignored = None;
+    for source in sources {
+        let pushed = Pushed {
+            registry: source.registry().to_owned(),
+            repository: source.repository().to_owned(),
+            tag: source.tag().map(str::to_owned),
+            digest: source.digest().or(expected).cloned(),
+            at,
+        };
+        match rules.verdict(&pushed)? {
+            Verdict::Sync(found) => requests.extend(found),
+            Verdict::Ignore(reason) => ignored = ignored.or(Some((source, reason))),
+        }
+    }
+    if let (true, Some((source, reason))) = (requests.is_empty(), ignored) {
+        let text = format!("it names no destination, and none follows from the rules for {source}: {reason}");
+        return Err(invalid(&text));
+    }
+    for request in &mut requests {
+        request.options.existing_tag = message.existing_tag.unwrap_or(request.options.existing_tag);
+    }
+    Ok(requests)
+}
+
+fn reference(text: &str) -> Result<Reference, Error> {
+    text.parse()
+        .map_err(|error: transfer::oci::ReferenceError| Error::new(ErrorType::InvalidReference, error.to_string()))
+}
+
+/// The same repository's other tag.
+fn tagged(reference: &Reference, tag: &str) -> Result<Reference, Error> {
+    Reference::new(reference.registry(), reference.repository(), Some(tag), None)
+        .map_err(|error| Error::new(ErrorType::InvalidReference, error.to_string()))
 }
 
 #[cfg(test)]

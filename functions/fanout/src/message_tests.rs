@@ -6,8 +6,21 @@ fn rules(json: &str) -> Rules {
     Config::parse(json, &Environment::from(&|_| None)).unwrap().rules
 }
 
+fn syncs(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error> {
+    match read(body, rules)? {
+        Message::Sync(places) => Ok(places.into_iter().flatten().collect()),
+        Message::Backfill(order) => panic!("{body} is a backfill: {order:?}"),
+        Message::Ignored(reason) => panic!("{body} was ignored: {reason}"),
+    }
+}
+
 fn read_with_no_rules(body: &str) -> Result<Vec<SyncRequest>, Error> {
-    read(body, &rules("{}"))
+    syncs(body, &rules("{}"))
+}
+
+/// Source and destination of each sync.
+fn ends(requests: &[SyncRequest]) -> Vec<(String, String)> {
+    requests.iter().map(|request| (request.source.to_string(), request.destination.to_string())).collect()
 }
 
 #[test]
@@ -24,7 +37,7 @@ fn destinations_may_come_from_the_rules() {
     let rules = rules(r#"{"rules":[{"destinations":["ghcr.io/a/{name}","quay.io/a/{name}"]}]}"#);
     let body = r#"{"source":"111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:v1"}"#;
     let destinations: Vec<_> =
-        read(body, &rules).unwrap().iter().map(|request| request.destination.to_string()).collect();
+        syncs(body, &rules).unwrap().iter().map(|request| request.destination.to_string()).collect();
     assert_eq!(destinations, ["ghcr.io/a/app:v1", "quay.io/a/app:v1"]);
     let error = read_with_no_rules(body).unwrap_err();
     assert!(error.message.contains("no destination"), "{error}");
@@ -35,13 +48,93 @@ fn what_on_push_queues_reads_back_as_it_was() {
     let request = SyncRequest {
         source: "111122223333.dkr.ecr.us-east-1.amazonaws.com/app:v1".parse().unwrap(),
         destination: "ghcr.io/acme/app:v1".parse().unwrap(),
-        expected: Some(transfer::oci::Digest::of(b"x")),
+        expected: Some(Digest::of(b"x")),
         options: SyncOptions { existing_tag: ExistingTag::Fail },
         pushed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         repeated: false,
     };
-    let body = serde_json::to_string(&ImageMessage::from(&request)).unwrap();
-    assert_eq!(read_with_no_rules(&body).unwrap(), [request]);
+    let body = serde_json::to_string(&ImageMessage::of(std::slice::from_ref(&request))).unwrap();
+    assert_eq!(read_with_no_rules(&body).unwrap(), [request.clone()]);
+    let further = SyncRequest {
+        source: "111122223333.dkr.ecr.us-east-1.amazonaws.com/app:latest".parse().unwrap(),
+        destination: "ghcr.io/acme/app:newest".parse().unwrap(),
+        ..request.clone()
+    };
+    let alias = SyncRequest { destination: "ghcr.io/acme/app:v".parse().unwrap(), ..request.clone() };
+    let all = [request, further, alias];
+    let body = serde_json::to_string(&ImageMessage::of(&all)).unwrap();
+    assert_eq!(read(&body, &rules("{}")).unwrap(), Message::Sync(vec![all.to_vec()]));
+}
+
+#[test]
+fn further_tags_are_pairs_that_each_follow_their_own_source() {
+    let body = serde_json::json!({
+        "version": 1,
+        "source": "quay.io/a/app:v1.2",
+        "destination": "ghcr.io/b/app:v1.2",
+        "tags": [{ "source": "v1" }, { "source": "latest", "destination": "newest" }, { "destination": "x" },
+            { "source": "v1.2" }],
+        "expected_digest": format!("sha256:{}", "a".repeat(64)),
+    });
+    let requests = read_with_no_rules(&body.to_string()).unwrap();
+    let expected = [
+        ("quay.io/a/app:v1.2", "ghcr.io/b/app:v1.2"),
+        ("quay.io/a/app:v1", "ghcr.io/b/app:v1"),
+        ("quay.io/a/app:latest", "ghcr.io/b/app:newest"),
+        ("quay.io/a/app:v1.2", "ghcr.io/b/app:x"),
+    ];
+    assert_eq!(ends(&requests), expected.map(|(from, to)| (from.to_owned(), to.to_owned())), "each once");
+    assert!(requests.iter().all(|request| request.expected.is_some()));
+}
+
+#[test]
+fn further_tags_of_an_image_that_the_rules_send_go_through_the_rules_too() {
+    let rules = rules(
+        r#"{"rules":[{"tags":{"include":["v*"]},"destinations":["ghcr.io/a/{name}","quay.io/a/{name}:{tag}-x"]}]}"#,
+    );
+    let body = r#"{"source":"quay.io/team/app:v1","tags":[{"source":"latest"},{"source":"v1.2"}]}"#;
+    let Message::Sync(places) = read(body, &rules).unwrap() else { panic!("it is a sync") };
+    let destinations: Vec<Vec<_>> =
+        places.iter().map(|place| ends(place).into_iter().map(|(_, to)| to).collect()).collect();
+    let expected = [["ghcr.io/a/app:v1", "ghcr.io/a/app:v1.2"], ["quay.io/a/app:v1-x", "quay.io/a/app:v1.2-x"]];
+    assert_eq!(destinations, expected, "by place, and no rule takes `latest`");
+}
+
+#[test]
+fn an_event_as_a_body_is_what_on_push_would_make_of_it() {
+    let rules = rules(
+        r#"{"rules":[{"source":{"repository":"team/**"},"destinations":["ghcr.io/a/{name}"],"existing_tag":"keep"}]}"#,
+    );
+    let event = include_str!("../../../events/ecr-push.json");
+    let requests = syncs(event, &rules).unwrap();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].source.to_string(), "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:v1.4.0");
+    assert!(requests[0].expected.is_some() && requests[0].pushed_at.is_some());
+    assert_eq!(requests[0].options.existing_tag, ExistingTag::Keep);
+    for (event, part) in [
+        (include_str!("../../../events/ecr-push-failed.json"), "FAILURE"),
+        (include_str!("../../../events/ecr-scan.json"), "ECR Image Scan"),
+        (include_str!("../../../events/ecr-push-untagged.json"), "no tag"),
+    ] {
+        match read(event, &rules).unwrap() {
+            Message::Ignored(reason) => assert!(reason.contains(part), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let other = event.replace("team/app", "other/app");
+    assert_eq!(read(&other, &rules).unwrap(), Message::Ignored("no rule matches".to_owned()));
+    let foreign = event.replace("aws.ecr", "aws.s3");
+    assert_eq!(read(&foreign, &rules).unwrap_err().error_type, ErrorType::InvalidEvent);
+}
+
+#[test]
+fn a_version_that_is_not_known_is_said_before_anything_else() {
+    for version in ["2", "0", "-1", "\"1\"", "null", "1.5"] {
+        let body = format!(r#"{{"version":{version},"source":"ghcr.io/a/b:c","to_be_invented":1}}"#);
+        let error = read_with_no_rules(&body).unwrap_err();
+        assert_eq!(error.error_type, ErrorType::InvalidEvent);
+        assert!(error.message.contains(version) && error.message.contains("knows 1"), "{error}");
+    }
 }
 
 #[test]
@@ -50,8 +143,31 @@ fn what_is_no_message_says_why() {
         ("", ErrorType::InvalidEvent, "message"),
         ("[]", ErrorType::InvalidEvent, "message"),
         (r#"{"source":"ghcr.io/a/b:c","destinaton":"x"}"#, ErrorType::InvalidEvent, "destinaton"),
-        (r#"{"backfill":{"repository":"x"}}"#, ErrorType::InvalidEvent, "a backfill is not taken"),
+        (r#"{"backfill":{"repositry":"x"}}"#, ErrorType::InvalidEvent, "repositry"),
+        (r#"{"version":2,"backfill":{}}"#, ErrorType::InvalidEvent, "`version` is 2"),
         (r#"{"detail-type":"ECR Image Action","detail":{}}"#, ErrorType::InvalidEvent, "EventBridge"),
+        (r#"["ghcr.io/a/b:c","ghcr.io/a/d:c"]"#, ErrorType::InvalidEvent, "no JSON object"),
+        (r#"{"source":"ghcr.io/a/b:c","source":"ghcr.io/a/d:c"}"#, ErrorType::InvalidEvent, "duplicate field"),
+        (
+            r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","tags":[{"name":"x"}]}"#,
+            ErrorType::InvalidEvent,
+            "`name`",
+        ),
+        (
+            r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","tags":[{}]}"#,
+            ErrorType::InvalidEvent,
+            "`tags[0]` names neither",
+        ),
+        (
+            r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","tags":[{"source":"a b"}]}"#,
+            ErrorType::InvalidReference,
+            "a b",
+        ),
+        (
+            r#"{"source":"ghcr.io/a/b:c","tags":[{"source":"x","destination":"y"}]}"#,
+            ErrorType::InvalidEvent,
+            "`tags[0]` may name a `source` alone",
+        ),
         (r#"{"source":"alpine","destination":"ghcr.io/a/b:c"}"#, ErrorType::InvalidReference, "alpine"),
         (r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/b:c"}"#, ErrorType::InvalidReference, "same"),
         (

@@ -11,14 +11,13 @@ use serde::Serialize;
 use transfer::{
     compose::App,
     error::{Error, ErrorType},
+    event::{self, Event},
     queue::{ImageMessage, Queue},
     request::SyncRequest,
     rules::Verdict,
     sync::SyncReport,
     telemetry,
 };
-
-use crate::event::{self, Event};
 
 /// What the function answers.
 #[derive(Debug, Serialize)]
@@ -80,8 +79,8 @@ fn ignored(reason: String) -> Answer {
 
 /// Several destinations: a message for each, so that each has an invocation, and tries, of its own.
 async fn queued(queue: &dyn Queue, requests: &[SyncRequest]) -> Result<Answer, Error> {
-    let bodies: Result<Vec<String>, _> =
-        requests.iter().map(|request| serde_json::to_string(&ImageMessage::from(request))).collect();
+    let messages = requests.chunks(1).filter_map(ImageMessage::of);
+    let bodies: Result<Vec<String>, _> = messages.map(|message| serde_json::to_string(&message)).collect();
     let bodies = bodies.map_err(|error| Error::new(ErrorType::InvalidEvent, error.to_string()))?;
     queue.send(bodies).await?;
     let entry = |request: &SyncRequest| Entry::Queued {

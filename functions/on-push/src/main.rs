@@ -1,6 +1,5 @@
 //! `on-push`: replicates the image that was just pushed to Amazon ECR, as EventBridge tells.
 
-mod event;
 mod handler;
 
 use std::process::ExitCode;

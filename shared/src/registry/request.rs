@@ -52,6 +52,7 @@ impl Operation {
             Action::GetBlob => "reading blob",
             Action::StartUpload => "starting an upload of blob",
             Action::Upload => "uploading blob",
+            Action::List => "listing",
         }
     }
 }
@@ -76,7 +77,7 @@ impl Repository {
     ) -> Result<Response, Error> {
         match operation.action {
             Action::GetBlob | Action::StartUpload | Action::Upload => self.exchange(operation, request, wanted).await,
-            Action::HeadManifest | Action::GetManifest | Action::PutManifest | Action::HeadBlob => {
+            Action::HeadManifest | Action::GetManifest | Action::PutManifest | Action::HeadBlob | Action::List => {
                 Box::pin(self.send_alone(operation, request, wanted)).await
             }
         }
@@ -224,23 +225,13 @@ impl Repository {
         let text = response
             .header("location")
             .ok_or_else(|| wrong(ErrorType::Unavailable, "the answer names no Location to go on at".to_owned()))?;
-        let endpoint = self.client.transport.endpoint();
         let mut url = asked
             .join(text)
             .map_err(|error| wrong(ErrorType::Unavailable, format!("the answer's Location is no URL ({error})")))?;
-        // A registry that is talked to by another name than its own may name itself; that is still the same one.
-        let identity = Url::parse(&self.client.provider.default_endpoint(&self.client.host)).ok();
         let own = self.client.transport.origin();
-        let target = Origin::of(&url);
-        if target.as_ref() != Some(own) && target.is_some() && target == identity.as_ref().and_then(Origin::of) {
-            let mut rebased = endpoint.clone();
-            rebased.set_path(url.path());
-            rebased.set_query(url.query());
-            url = rebased;
-        }
-        match Origin::of(&url) {
-            Some(origin) if origin == *own => Ok(url),
-            _ => Err(wrong(
+        match self.at_home(&mut url) {
+            true => Ok(url),
+            false => Err(wrong(
                 ErrorType::UnsafeRedirect,
                 format!(
                     "the registry wants the upload sent to {}, not to itself ({own}); behind a proxy, let the registry \
@@ -251,11 +242,26 @@ impl Repository {
         }
     }
 
+    /// Whether a URL that the registry answered leads to itself. One that is talked to by another name than its own may
+    /// name itself; that is still the same one, and the URL is written anew.
+    pub(super) fn at_home(&self, url: &mut Url) -> bool {
+        let identity = Url::parse(&self.client.provider.default_endpoint(&self.client.host)).ok();
+        let own = self.client.transport.origin();
+        let target = Origin::of(url);
+        if target.as_ref() != Some(own) && target.is_some() && target == identity.as_ref().and_then(Origin::of) {
+            let mut rebased = self.client.transport.endpoint().clone();
+            rebased.set_path(url.path());
+            rebased.set_query(url.query());
+            *url = rebased;
+        }
+        Origin::of(url).as_ref() == Some(own)
+    }
+
     /// What was tried, where.
     pub(super) fn doing(&self, operation: &Operation) -> String {
         let preposition = match operation.action {
             Action::PutManifest | Action::StartUpload | Action::Upload => "to",
-            Action::HeadManifest | Action::GetManifest | Action::HeadBlob | Action::GetBlob => "at",
+            Action::HeadManifest | Action::GetManifest | Action::HeadBlob | Action::GetBlob | Action::List => "at",
         };
         format!("{} {} {preposition} {self}", operation.text(), operation.object)
     }

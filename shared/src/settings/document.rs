@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{provider::Provider, request::ExistingTag};
 
@@ -67,7 +67,7 @@ pub struct SourceSettings {
 }
 
 /// Which tags a rule takes.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagSettings {
     /// Globs, one of which must match; none: all tags.

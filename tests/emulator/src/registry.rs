@@ -207,6 +207,8 @@ pub(crate) struct Shared {
     pub(crate) keep_blobs: Option<u64>,
     /// Referrers on one page.
     pub(crate) referrers_page: Option<usize>,
+    /// Entries on a page of a list, at most.
+    pub(crate) list_page: Option<usize>,
     /// Docker Hub: how many manifest reads are allowed.
     pub(crate) pull_limit: Option<u64>,
     pub(crate) pulls: AtomicU64,

@@ -1,6 +1,7 @@
 //! The stage of `make demo`: two ECR registries in two accounts and regions, their API, and an image just pushed.
 
 mod pushed;
+mod releases;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,8 +19,15 @@ const SOURCE: &str = "111122223333.dkr.ecr.us-east-1.amazonaws.com";
 const REPOSITORY: &str = "team/app";
 const TAG: &str = "v1.4.0";
 
+/// The queue that `fanout` drains, and where it puts what can never succeed.
+const QUEUE: &str = "transship";
+const DEAD_LETTERS: &str = "transship-dead-letters";
+
 /// Where it goes: another account, another region.
 const DESTINATION: &str = "222233334444.dkr.ecr.eu-west-1.amazonaws.com";
+
+/// How long a message that was received stays hidden: Lambda wants six times the function's timeout; here nobody waits.
+const VISIBILITY: Duration = Duration::from_secs(120);
 
 /// The file that the configuration names: the authority that signed the certificates.
 pub const CA_FILE: &str = "ca.pem";
@@ -34,6 +42,8 @@ pub struct Stage {
     destination: Registry,
     aws: Aws,
     image: PushedImage,
+    queue: String,
+    dead_letters: String,
 }
 
 impl Stage {
@@ -50,7 +60,10 @@ impl Stage {
         let aws = Aws::start(vec![Arc::new(EcrApi::new(vec![source.clone(), destination.clone()]))]).await;
         let image = PushedImage::build();
         image.push_to(source.store(), REPOSITORY, TAG);
-        Self { authority, source, destination, aws, image }
+        releases::push_to(source.store());
+        let (queue, dead_letters) = (aws.sqs().create(QUEUE, VISIBILITY), aws.sqs().create(DEAD_LETTERS, VISIBILITY));
+        aws.sqs().redrive(&queue, &dead_letters, 5);
+        Self { authority, source, destination, aws, image, queue, dead_letters }
     }
 
     /// The authority's certificate in PEM, for [`CA_FILE`].
@@ -98,6 +111,9 @@ impl Stage {
         };
         json!({
             "aws_endpoint_url": self.aws.url(),
+            "queue_url": self.queue,
+            "dead_letter_queue_url": self.dead_letters,
+            "released": releases::REPOSITORIES,
             "tag": TAG,
             "digest": self.image.index.digest,
             "source": end(SOURCE, &self.source, REPOSITORY.to_owned()),

@@ -93,6 +93,14 @@ impl Store {
         self.with(|inner| inner.repositories.entry(name.to_owned()).or_default().immutable = immutable);
     }
 
+    /// Changes when a manifest is said to have been pushed.
+    pub fn set_pushed(&self, repository: &str, digest: &str, at: SystemTime) {
+        self.with(|inner| {
+            let found = inner.repositories.get_mut(repository).and_then(|found| found.manifests.get_mut(digest));
+            found.expect("the manifest is there").pushed = at;
+        });
+    }
+
     /// Forbids something in a repository.
     pub fn deny(&self, name: &str, access: Access) {
         self.with(|inner| inner.denied.push((name.to_owned(), access)));

@@ -15,6 +15,7 @@ pub mod http_client;
 pub mod lambda;
 pub mod layout;
 pub mod measure;
+pub mod moto;
 pub mod skopeo;
 pub mod watchdog;
 pub mod world;

@@ -236,6 +236,17 @@ pub(super) fn denied(call: &Call, resource: &str) -> ApiError {
     ApiError::client("AccessDeniedException", text)
 }
 
+/// A call with the registry's own bound on pages, where it has one.
+pub(super) fn capped(registry: &Registry, body: &Value) -> Value {
+    let mut body = body.clone();
+    if let Some(most) = registry.shared().list_page.filter(|_| body.get("imageIds").is_none()) {
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        body["maxResults"] =
+            body.get("maxResults").and_then(Value::as_u64).map_or(most, |asked| asked.min(most)).into();
+    }
+    body
+}
+
 /// One page of a sorted list: its part, and the token of the next.
 pub(super) fn page<T>(
     body: &Value,

@@ -75,8 +75,19 @@ impl Sqs {
 
     /// Puts a message into a queue, by name or URL. Answers its id.
     pub fn send(&self, queue: &str, body: &str) -> String {
-        let entry = json!({ "MessageBody": body, "MessageGroupId": queue.ends_with(".fifo").then_some("group") });
-        let outgoing = Outgoing::parse(&entry).expect("SQS takes this body");
+        self.send_entry(
+            queue,
+            &json!({ "MessageBody": body, "MessageGroupId": queue.ends_with(".fifo").then_some("group") }),
+        )
+    }
+
+    /// Puts a message of this group into a queue, FIFO or fair, by name or URL. Answers its id.
+    pub fn send_in_group(&self, queue: &str, group: &str, body: &str) -> String {
+        self.send_entry(queue, &json!({ "MessageBody": body, "MessageGroupId": group }))
+    }
+
+    fn send_entry(&self, queue: &str, entry: &Value) -> String {
+        let outgoing = Outgoing::parse(entry).expect("SQS takes this body");
         let mut state = lock(&self.state);
         let id = state.next_id();
         let accepted = state.named(queue).send(&outgoing, "AIDATEST", id).expect("the queue takes this message");

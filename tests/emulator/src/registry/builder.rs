@@ -44,6 +44,7 @@ pub struct Builder {
     missing_repository_eof: bool,
     keep_blobs: Option<u64>,
     referrers_page: Option<usize>,
+    list_page: Option<usize>,
     pull_limit: Option<u64>,
     blob_mounting: bool,
     max_concurrent_streams: u32,
@@ -83,6 +84,7 @@ impl Builder {
             missing_repository_eof: false,
             keep_blobs: None,
             referrers_page: None,
+            list_page: None,
             pull_limit: None,
             max_concurrent_streams: 100,
             http1_only: false,
@@ -171,6 +173,13 @@ impl Builder {
     #[must_use]
     pub fn referrers_page(mut self, count: usize) -> Self {
         self.referrers_page = Some(count);
+        self
+    }
+
+    /// Give so many entries at most on a page of tags, repositories or images, whatever is asked for.
+    #[must_use]
+    pub fn list_page(mut self, count: usize) -> Self {
+        self.list_page = Some(count);
         self
     }
 
@@ -343,6 +352,7 @@ impl Builder {
             missing_repository_eof: self.missing_repository_eof,
             keep_blobs: self.keep_blobs,
             referrers_page: self.referrers_page,
+            list_page: self.list_page,
             pull_limit: self.pull_limit,
             pulls: AtomicU64::new(0),
             blob_mounting: AtomicBool::new(self.blob_mounting),

@@ -47,6 +47,7 @@ fn page(shared: &Shared, head: &Head, all: Vec<String>) -> Result<(Vec<String>, 
         Some(Err(_)) => return Err(refuse(400, "PAGINATION_NUMBER_INVALID", "n is no number")),
     };
     let count = count.or_else(|| shared.traits.ecr.then_some(LARGEST_PAGE));
+    let count = count.map_or(shared.list_page, |count| Some(count.min(shared.list_page.unwrap_or(count))));
     let mut rest: Vec<String> = match head.query.get("last") {
         Some(last) => all.into_iter().filter(|entry| entry.as_str() > last).collect(),
         None => all,

@@ -3,6 +3,10 @@
 
 mod acr_login;
 mod archived;
+mod backfill;
+mod backfill_lists;
+mod batches;
+mod bodies;
 mod circles;
 mod commit_gate;
 mod config_sources;
@@ -14,11 +18,13 @@ mod ecr_tokens;
 mod existing_tags;
 mod foreign_layers;
 mod google;
+mod hopeless;
 mod ignored_events;
 mod manifest_kinds;
 mod messages;
 mod mounts;
 mod paces;
+mod parallel;
 mod partitions;
 mod providers;
 mod repositories;

@@ -9,6 +9,7 @@
 )]
 
 mod allowance;
+mod backfill;
 mod bounds;
 mod caps;
 mod chunks;

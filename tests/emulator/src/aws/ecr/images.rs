@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{invalid, listed, missing, page, text};
+use super::{capped, invalid, listed, missing, page, text};
 use crate::{
     aws::ApiError,
     digest::algorithm,
@@ -80,7 +80,7 @@ pub(super) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiEr
             .filter(|manifest| takes_status(body, manifest))
             .filter(|manifest| takes(body, !repository.tags_of(&manifest.stored.digest).is_empty()));
         let all = all.map(|found| (found.stored.digest.clone(), detail(registry, name, repository, found)));
-        let (part, next) = page(body, all.collect(), 100, 1000)?;
+        let (part, next) = page(&capped(registry, body), all.collect(), 100, 1000)?;
         Ok(listed("imageDetails", part, next))
     })
 }
@@ -130,7 +130,7 @@ pub(super) fn list(registry: &Registry, body: &Value) -> Result<Value, ApiError>
                 all.push((format!("{digest}:{tag}"), json!({"imageDigest": digest, "imageTag": tag})));
             }
         }
-        let (part, next) = page(body, all, 100, 1000)?;
+        let (part, next) = page(&capped(registry, body), all, 100, 1000)?;
         Ok(listed("imageIds", part, next))
     })
 }

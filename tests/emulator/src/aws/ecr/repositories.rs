@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{host, invalid, listed, missing, page, text};
+use super::{capped, host, invalid, listed, missing, page, text};
 use crate::{
     aws::ApiError,
     registry::{Registry, is_name},
@@ -109,7 +109,7 @@ pub(crate) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiEr
         let part = found.into_iter().map(|(_, value)| value).collect();
         return Ok(listed("repositories", part, None));
     }
-    let (part, next) = page(body, found, 100, 1000)?;
+    let (part, next) = page(&capped(registry, body), found, 100, 1000)?;
     Ok(listed("repositories", part, next))
 }
 

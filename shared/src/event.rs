@@ -1,11 +1,13 @@
-//! EventBridge's events of ECR: the wire shapes, and what they mean here. Pure.
+//! EventBridge's events of ECR: the wire shapes, and what they mean here. Pure. Both functions take them: `on-push` as
+//! they are, `fanout` as a message's body.
 //!
 //! Source: Amazon ECR user guide, "Amazon ECR events and EventBridge"; captured events (see `events/README.md`).
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use serde::Deserialize;
 use serde_json::Value;
-use transfer::{
+
+use crate::{
     error::{Error, ErrorType},
     provider::EcrHost,
     rules::Pushed,
@@ -13,7 +15,7 @@ use transfer::{
 
 /// What an event asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// An image was pushed.
     Pushed(Pushed),
     /// Nothing to do; why.
@@ -35,7 +37,7 @@ struct ImageAction {
 ///
 /// # Errors
 /// `InvalidEvent`: it is no event of ECR, or one that lacks what every such event has.
-pub(crate) fn read(payload: Value) -> Result<Event, Error> {
+pub fn read(payload: Value) -> Result<Event, Error> {
     let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the event can't be used: {reason}"));
     let event: EventBridgeEvent<Value> = serde_json::from_value(payload).map_err(|error| {
         invalid(format!("it is no EventBridge event ({error}); expected `source`, `detail-type` and `detail`"))

@@ -2,7 +2,7 @@ use super::*;
 
 /// One of the samples in `events/`.
 fn sample(name: &str) -> Value {
-    let path = format!("{}/../../events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../events/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap()
 }

@@ -1,0 +1,128 @@
+//! What a step of a walk finds: images that their destinations lack.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Stop, Walk};
+use crate::{
+    backfill::{group::is_attachment, order::Scope, summary::Counts},
+    error::Error,
+    oci::{Digest, Reference},
+    registry::{ListedImage, Listing, Side},
+    request::{ExistingTag, SyncRequest},
+    rules::{Pushed, Verdict},
+};
+
+impl Walk<'_> {
+    /// Compares a step's images with what their destinations have: what was counted, and what is to be synced.
+    pub(super) async fn compared(
+        &mut self,
+        scope: &Scope,
+        source: &dyn Listing,
+        name: &str,
+        images: &[ListedImage],
+    ) -> Result<(Counts, Vec<SyncRequest>), Stop> {
+        let mut counts = Counts::default();
+        let mut wanted: Vec<(Reference, Option<Digest>)> = Vec::new();
+        for image in images {
+            counts.listed += image.tags.len() as u64;
+            for tag in &image.tags {
+                if is_attachment(tag) {
+                    counts.attached += 1;
+                    continue;
+                }
+                match Reference::new(&scope.registry, name, Some(tag), None) {
+                    Ok(reference) if self.wants(&reference) && !self.is_too_old(image) => {
+                        wanted.push((reference, image.digest.clone()));
+                    }
+                    Ok(_) => {}
+                    Err(error) => refuse(&mut counts, &error),
+                }
+            }
+        }
+        self.resolve(source, name, &mut wanted).await?;
+        let mut requests: BTreeMap<(String, String), Vec<SyncRequest>> = BTreeMap::new();
+        for (reference, digest) in wanted {
+            let pushed = Pushed {
+                registry: reference.registry().to_owned(),
+                repository: reference.repository().to_owned(),
+                tag: reference.tag().map(str::to_owned),
+                digest,
+                at: None,
+            };
+            match self.plan.rules.rules().verdict(&pushed) {
+                Ok(Verdict::Sync(found)) => {
+                    for request in found {
+                        let destination = &request.destination;
+                        let at = (destination.registry().to_owned(), destination.repository().to_owned());
+                        requests.entry(at).or_default().push(request);
+                    }
+                }
+                Ok(Verdict::Ignore(_)) => {}
+                Err(error) => refuse(&mut counts, &error),
+            }
+        }
+        let mut lacking = Vec::new();
+        for ((registry, repository), requests) in requests {
+            let targets: Vec<String> = requests.iter().map(|request| request.destination.target().to_owned()).collect();
+            let listing = self.destination(&registry)?;
+            let there = self.times.deadline.bound(listing.digests(&repository, &targets)).await??;
+            for request in requests {
+                counts.matched += 1;
+                let keep = request.options.existing_tag == ExistingTag::Keep;
+                let count = match there.get(request.destination.target()) {
+                    None => &mut counts.missing,
+                    // Where an end doesn't say its digest, the sync will find out.
+                    Some(digest) if digest.is_some() && *digest == request.expected => {
+                        counts.current += 1;
+                        continue;
+                    }
+                    Some(_) if keep => {
+                        counts.kept += 1;
+                        continue;
+                    }
+                    Some(_) => &mut counts.different,
+                };
+                *count += 1;
+                lacking.push(request);
+            }
+        }
+        Ok((counts, lacking))
+    }
+
+    /// Finds the digests of tags that were listed without. What is gone by now is left out.
+    async fn resolve(
+        &self,
+        source: &dyn Listing,
+        name: &str,
+        wanted: &mut Vec<(Reference, Option<Digest>)>,
+    ) -> Result<(), Stop> {
+        let unknown = wanted.iter().filter(|(_, digest)| digest.is_none());
+        let tags: Vec<String> = unknown.filter_map(|(reference, _)| reference.tag().map(str::to_owned)).collect();
+        if tags.is_empty() {
+            return Ok(());
+        }
+        let digests = self.times.deadline.bound(source.digests(name, &tags)).await??;
+        wanted.retain_mut(|(reference, digest)| match digests.get(reference.tag().unwrap_or_default()) {
+            Some(found) => {
+                digest.clone_from(found);
+                true
+            }
+            None => digest.is_some(),
+        });
+        Ok(())
+    }
+
+    fn destination(&mut self, registry: &str) -> Result<Arc<dyn Listing>, Error> {
+        if let Some(known) = self.destinations.get(registry) {
+            return Ok(Arc::clone(known));
+        }
+        let made = self.listings.listing(registry, Side::Destination, self.run(&self.destination))?;
+        self.destinations.insert(registry.to_owned(), Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+fn refuse(counts: &mut Counts, error: &dyn std::fmt::Display) {
+    counts.refused += 1;
+    tracing::warn!(reason = %error, "a tag is left out of the backfill");
+}

@@ -1,0 +1,149 @@
+//! What an ECR registry has: `DescribeRepositories`, `DescribeImages`, and `BatchGetImage` for what stands behind tags.
+//!
+//! `DescribeImages` rather than `ListImages`: one call names a thousand images with all their tags and the times of their
+//! pushes, where the other names a thousand tags.
+
+use std::{collections::HashMap, sync::Arc, time::Duration, time::SystemTime};
+
+use aws_sdk_ecr::{
+    error::ProvideErrorMetadata,
+    types::{DescribeImagesFilter, ImageIdentifier, TagStatus},
+};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+
+use super::EcrApi;
+use crate::{
+    aws::{CountCalls, failure},
+    error::{Error, ErrorType},
+    oci::{Digest, MANIFEST_ACCEPT},
+    registry::{ListedImage, Listing, Page},
+    transport::Meter,
+};
+
+/// Entries of a page, the API's limit.
+const PAGE: i32 = 1000;
+
+/// Images in one call of `BatchGetImage`, the API's limit.
+const IMAGES_PER_CALL: usize = 100;
+
+/// Calls in flight: each answer holds a hundred manifests.
+const CALLS_AT_ONCE: usize = 2;
+
+/// The images of one registry, for the time of one run.
+#[derive(Debug)]
+pub struct EcrListing {
+    api: Arc<EcrApi>,
+    meter: Arc<Meter>,
+}
+
+impl EcrListing {
+    /// The lists of the registry of `api`.
+    #[must_use]
+    pub fn new(api: Arc<EcrApi>, meter: Arc<Meter>) -> Self {
+        Self { api, meter }
+    }
+
+    async fn repositories(&self, at: Option<&str>) -> Result<Page<String>, Error> {
+        let call = self.api.client().await.describe_repositories().registry_id(self.api.account()).max_results(PAGE);
+        let call = call.set_next_token(at.map(str::to_owned));
+        let answer = call.customize().interceptor(CountCalls::on(&self.meter)).send().await.map_err(|error| {
+            failure(&format!("listing repositories (ecr:DescribeRepositories, {})", self.api.place()), &error)
+        })?;
+        let names = answer.repositories().iter().filter_map(|found| found.repository_name().map(str::to_owned));
+        Ok(Page { entries: names.collect(), next: answer.next_token().map(str::to_owned) })
+    }
+
+    async fn images(&self, repository: &str, at: Option<&str>) -> Result<Page<ListedImage>, Error> {
+        let doing =
+            || format!("listing images of ECR repository {repository} (ecr:DescribeImages, {})", self.api.place());
+        let call = self.api.client().await.describe_images().registry_id(self.api.account());
+        let call = call
+            .repository_name(repository)
+            .filter(DescribeImagesFilter::builder().tag_status(TagStatus::Tagged).build())
+            .max_results(PAGE)
+            .set_next_token(at.map(str::to_owned));
+        let answer = call.customize().interceptor(CountCalls::on(&self.meter)).send().await;
+        let answer = answer.map_err(|error| {
+            let error = failure(&doing(), &error);
+            match error.error_type {
+                ErrorType::RepositoryNotFound => Error { error_type: ErrorType::SourceNotFound, ..error },
+                _ => error,
+            }
+        })?;
+        let image = |found: &aws_sdk_ecr::types::ImageDetail| ListedImage {
+            tags: found.image_tags().to_vec(),
+            digest: found.image_digest().and_then(|text| text.parse().ok()),
+            pushed_at: found.image_pushed_at().and_then(|time| {
+                let millis = u64::try_from(time.to_millis().ok()?).ok()?;
+                Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+            }),
+        };
+        // An image may lose its last tag while it is listed.
+        let images = answer.image_details().iter().map(image).filter(|image| !image.tags.is_empty());
+        Ok(Page { entries: images.collect(), next: answer.next_token().map(str::to_owned) })
+    }
+
+    /// One call; pushing needs its right anyway, and it tells what is missing without an error.
+    async fn batch(&self, repository: &str, targets: &[String]) -> Result<Vec<(String, Option<Digest>)>, Error> {
+        let ids = targets.iter().map(|target| {
+            let id = ImageIdentifier::builder();
+            if target.contains(':') { id.image_digest(target) } else { id.image_tag(target) }.build()
+        });
+        let call = self.api.client().await.batch_get_image().registry_id(self.api.account());
+        let call = call
+            .repository_name(repository)
+            .set_image_ids(Some(ids.collect()))
+            .set_accepted_media_types(Some(accepted()));
+        let answer = match call.customize().interceptor(CountCalls::on(&self.meter)).send().await {
+            Ok(answer) => answer,
+            Err(error) if error.code() == Some("RepositoryNotFoundException") => return Ok(Vec::new()),
+            Err(error) => {
+                let place = self.api.place();
+                let doing = format!("looking for images in ECR repository {repository} (ecr:BatchGetImage, {place})");
+                return Err(failure(&doing, &error));
+            }
+        };
+        let found = answer.images().iter().filter_map(|image| {
+            let id = image.image_id()?;
+            let digest = id.image_digest()?;
+            let target = id.image_tag().filter(|tag| targets.iter().any(|target| target == tag)).unwrap_or(digest);
+            Some((target.to_owned(), digest.parse().ok()))
+        });
+        Ok(found.collect())
+    }
+}
+
+/// The media types that an image may have; without them ECR may convert what it answers.
+fn accepted() -> Vec<String> {
+    MANIFEST_ACCEPT.split(", ").filter(|kind| *kind != "*/*").map(str::to_owned).collect()
+}
+
+impl Listing for EcrListing {
+    fn repositories<'a>(&'a self, at: Option<&'a str>) -> BoxFuture<'a, Result<Page<String>, Error>> {
+        Box::pin(self.repositories(at))
+    }
+
+    fn images<'a>(
+        &'a self,
+        repository: &'a str,
+        at: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Page<ListedImage>, Error>> {
+        Box::pin(self.images(repository, at))
+    }
+
+    fn digests<'a>(
+        &'a self,
+        repository: &'a str,
+        targets: &'a [String],
+    ) -> BoxFuture<'a, Result<HashMap<String, Option<Digest>>, Error>> {
+        Box::pin(async move {
+            let calls: Vec<_> = targets.chunks(IMAGES_PER_CALL).map(|chunk| self.batch(repository, chunk)).collect();
+            let answers: Vec<_> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
+            Ok(answers.into_iter().flatten().collect())
+        })
+    }
+
+    fn tells_times(&self) -> bool {
+        true
+    }
+}
