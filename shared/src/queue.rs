@@ -12,6 +12,7 @@ use crate::{
     error::{Error, ErrorType},
     oci::Digest,
     request::{ExistingTag, SyncRequest},
+    sync::Begun,
 };
 
 /// An image to sync, as a message body: what users write too, so it has no version and no required extras.
@@ -38,6 +39,31 @@ pub struct ImageMessage {
     /// When the image was pushed, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_at_ms: Option<u64>,
+}
+
+/// An image that an earlier invocation could not finish, as a message body. The functions' own: what it holds may change,
+/// and then its version does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Continuation {
+    /// Of this form: [`CONTINUATION_VERSION`].
+    pub version: u32,
+    /// The image.
+    #[serde(rename = "continue")]
+    pub image: ImageMessage,
+    /// What was done of it.
+    pub begun: Begun,
+}
+
+/// The version of a [`Continuation`] that is written and read.
+pub const CONTINUATION_VERSION: u32 = 1;
+
+impl Continuation {
+    /// What the next invocation is told of `request`.
+    #[must_use]
+    pub fn of(request: &SyncRequest, begun: Begun) -> Self {
+        Self { version: CONTINUATION_VERSION, image: request.into(), begun }
+    }
 }
 
 impl From<&SyncRequest> for ImageMessage {

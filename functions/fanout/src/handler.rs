@@ -9,7 +9,6 @@ use transfer::{
     error::{Class, Error, ErrorType},
     queue::Queue,
     request::SyncRequest,
-    telemetry,
 };
 
 use crate::message;
@@ -47,10 +46,10 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<SqsB
 /// Does what one message asks for; its first failure that may succeed later, else its first failure.
 async fn one(app: &App, invocation: &Invocation, body: &str, repeated: bool) -> Result<(), Error> {
     let mut failure: Option<Error> = None;
-    for request in message::read(body, &app.config.rules)? {
-        let request = SyncRequest { repeated, ..request };
-        let report = app.syncer.run(&request, invocation.deadline).await;
-        telemetry::report(&app.environment.function_name, &invocation.request_id, &request, &report);
+    let (requests, begun) = message::read(body, &app.config.rules)?;
+    for request in requests {
+        let request = SyncRequest { repeated: repeated || begun.invocations > 0, ..request };
+        let report = invocation.sync(app, &request, &begun).await;
         if let Some(error) = report.error
             && failure.as_ref().is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later)
         {

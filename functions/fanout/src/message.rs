@@ -5,16 +5,18 @@ use std::time::{Duration, SystemTime};
 use transfer::{
     error::{Error, ErrorType},
     oci::Reference,
-    queue::ImageMessage,
+    queue::{CONTINUATION_VERSION, Continuation, ImageMessage},
     request::{SyncOptions, SyncRequest},
     rules::{Pushed, Rules, Verdict},
+    sync::Begun,
 };
 
-/// Reads a message body: an image with both ends, or one whose destinations come from `rules`.
+/// Reads a message body: an image with both ends, or one whose destinations come from `rules`, or one that an earlier
+/// invocation began; and what that did.
 ///
 /// # Errors
 /// `InvalidEvent`: it is no message of ours, or no rule takes its image. `InvalidReference`: an end is no reference.
-pub(crate) fn read(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error> {
+pub(crate) fn read(body: &str, rules: &Rules) -> Result<(Vec<SyncRequest>, Begun), Error> {
     let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the message can't be used: {reason}"));
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).unwrap_or_default();
     for (key, what) in [("backfill", "a backfill"), ("detail-type", "an EventBridge event")] {
@@ -22,8 +24,24 @@ pub(crate) fn read(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error>
             return Err(invalid(format!("{what} is not taken by this version; send one message for each image")));
         }
     }
+    if object.contains_key("continue") {
+        let message: Continuation = serde_json::from_str(body).map_err(|error| invalid(error.to_string()))?;
+        if message.version != CONTINUATION_VERSION {
+            return Err(invalid(format!(
+                "it is a continuation of version {}, this function knows {CONTINUATION_VERSION}; deploy one version of both \
+                 functions, then redrive it",
+                message.version
+            )));
+        }
+        return Ok((image(message.image, rules)?, message.begun));
+    }
     let message: ImageMessage = serde_json::from_str(body)
         .map_err(|error| invalid(format!("{error}; expected {{\"source\":…,\"destination\":…}}")))?;
+    Ok((image(message, rules)?, Begun::default()))
+}
+
+fn image(message: ImageMessage, rules: &Rules) -> Result<Vec<SyncRequest>, Error> {
+    let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the message can't be used: {reason}"));
     if message.platforms.is_some() {
         return Err(invalid(
             "`platforms` is not supported by this version; leave it out to copy the whole index".into(),

@@ -7,7 +7,7 @@ fn rules(json: &str) -> Rules {
 }
 
 fn read_with_no_rules(body: &str) -> Result<Vec<SyncRequest>, Error> {
-    read(body, &rules("{}"))
+    read(body, &rules("{}")).map(|(requests, _)| requests)
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn destinations_may_come_from_the_rules() {
     let rules = rules(r#"{"rules":[{"destinations":["ghcr.io/a/{name}","quay.io/a/{name}"]}]}"#);
     let body = r#"{"source":"111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app:v1"}"#;
     let destinations: Vec<_> =
-        read(body, &rules).unwrap().iter().map(|request| request.destination.to_string()).collect();
+        read(body, &rules).unwrap().0.iter().map(|request| request.destination.to_string()).collect();
     assert_eq!(destinations, ["ghcr.io/a/app:v1", "quay.io/a/app:v1"]);
     let error = read_with_no_rules(body).unwrap_err();
     assert!(error.message.contains("no destination"), "{error}");
@@ -42,6 +42,24 @@ fn what_on_push_queues_reads_back_as_it_was() {
     };
     let body = serde_json::to_string(&ImageMessage::from(&request)).unwrap();
     assert_eq!(read_with_no_rules(&body).unwrap(), [request]);
+}
+
+#[test]
+fn a_continuation_reads_back_as_it_was() {
+    let request = SyncRequest {
+        source: "docker.io/library/alpine:3.20".parse().unwrap(),
+        destination: "ghcr.io/acme/alpine:3.20".parse().unwrap(),
+        expected: None,
+        options: SyncOptions::default(),
+        pushed_at: None,
+        repeated: false,
+    };
+    let begun = Begun { invocations: 2, fruitless: 1, cut: vec!["sha256:1".to_owned()], ..Begun::default() };
+    let body = serde_json::to_string(&Continuation::of(&request, begun.clone())).unwrap();
+    assert_eq!(read(&body, &rules("{}")).unwrap(), (vec![request], begun));
+    let later = body.replace(r#""version":1"#, r#""version":9"#);
+    let error = read(&later, &rules("{}")).unwrap_err();
+    assert!(error.message.contains("version 9") && error.message.contains("redrive"), "{error}");
 }
 
 #[test]

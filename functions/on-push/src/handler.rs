@@ -14,8 +14,7 @@ use transfer::{
     queue::{ImageMessage, Queue},
     request::SyncRequest,
     rules::Verdict,
-    sync::SyncReport,
-    telemetry,
+    sync::{Begun, SyncReport},
 };
 
 use crate::event::{self, Event};
@@ -37,8 +36,7 @@ enum Entry {
 
 /// Replicates what the event tells of.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
-    let Invocation { payload, request_id, deadline, ends } = invocation;
-    let pushed = match event::read(payload)? {
+    let pushed = match event::read(invocation.payload.clone())? {
         Event::Pushed(pushed) => pushed,
         Event::Ignored(reason) => return Ok(ignored(reason)),
     };
@@ -47,7 +45,7 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
         Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
     };
     if let (Some(queue), 2..) = (&app.queue, requests.len()) {
-        let sent = ends.bound(queued(queue, &requests)).await;
+        let sent = invocation.ends.bound(queued(queue, &requests)).await;
         return Ok(sent.map_err(|passed| {
             Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
         })??);
@@ -56,9 +54,7 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
         let request = SyncRequest { repeated, ..request };
-        let report = app.syncer.run(&request, deadline).await;
-        telemetry::report(&app.environment.function_name, &request_id, &request, &report);
-        results.push(report);
+        results.push(invocation.sync(&app, &request, &Begun::default()).await);
     }
     match failure(&results) {
         Some(error) => Err(error.into()),
