@@ -6,7 +6,11 @@ use tokio::time::Instant;
 
 /// The moment by which an invocation must have ended its work.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline(Instant);
+pub struct Deadline {
+    end: Instant,
+    /// From when on work is brought to a boundary, where another invocation can go on with it.
+    hand_over: Option<Instant>,
+}
 
 /// The deadline came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,13 +21,32 @@ impl Deadline {
     /// A deadline that far from now.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
-        Self(Instant::now() + duration)
+        Self { end: Instant::now() + duration, hand_over: None }
+    }
+
+    /// The same deadline, for work that another invocation can go on with: it is brought to a boundary from `before` its
+    /// end on.
+    #[must_use]
+    pub fn handing_over(self, before: Duration) -> Self {
+        Self { hand_over: self.end.checked_sub(before), ..self }
+    }
+
+    /// Whether another invocation can go on with the work.
+    #[must_use]
+    pub fn may_hand_over(&self) -> bool {
+        self.hand_over.is_some()
+    }
+
+    /// Whether nothing should be begun any more that another invocation can do as well.
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
+        self.hand_over.is_some_and(|moment| Instant::now() >= moment)
     }
 
     /// Time left; zero when it has passed.
     #[must_use]
     pub fn left(&self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        self.end.saturating_duration_since(Instant::now())
     }
 
     /// Runs `work` until the deadline at the latest.
@@ -31,7 +54,7 @@ impl Deadline {
     /// # Errors
     /// [`DeadlinePassed`], and `work` is dropped.
     pub async fn bound<F: Future>(&self, work: F) -> Result<F::Output, DeadlinePassed> {
-        tokio::time::timeout_at(self.0, work).await.map_err(|_| DeadlinePassed)
+        tokio::time::timeout_at(self.end, work).await.map_err(|_| DeadlinePassed)
     }
 
     /// Waits for `duration`, unless the deadline would pass first: then it says so at once.
@@ -58,6 +81,17 @@ mod tests {
         let before = Instant::now();
         assert_eq!(deadline.sleep(Duration::from_secs(1)).await, Err(DeadlinePassed));
         assert_eq!(Instant::now(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_can_be_handed_over_is_told_when() {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let handing = deadline.handing_over(Duration::from_secs(3));
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert!(!handing.hands_over());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(handing.hands_over() && !deadline.hands_over());
+        assert_eq!(handing.left(), deadline.left());
     }
 
     #[tokio::test(start_paused = true)]

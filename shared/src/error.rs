@@ -126,13 +126,15 @@ pub struct Error {
     /// Whether whoever began it may try again: nobody below has. Each failure has one owner of its tries
     /// (`docs/architecture.md`), so that tries never multiply.
     pub retry_above: bool,
+    /// Whether no other try will do, although it is of a kind that may pass.
+    pub for_good: bool,
 }
 
 impl Error {
     /// An error with its text.
     #[must_use]
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into(), retry_after: None, retry_above: false }
+        Self { error_type, message: message.into(), retry_after: None, retry_above: false, for_good: false }
     }
 
     /// The same, with what the registry said of another try.
@@ -147,10 +149,16 @@ impl Error {
         Self { retry_above: true, ..self }
     }
 
+    /// The same, when all tries that it is worth have been made.
+    #[must_use]
+    pub fn for_good(self) -> Self {
+        Self { for_good: true, ..self }
+    }
+
     /// Whether another try may do.
     #[must_use]
     pub fn class(&self) -> Class {
-        self.error_type.class()
+        if self.for_good { Class::Never } else { self.error_type.class() }
     }
 }
 

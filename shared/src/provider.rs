@@ -96,6 +96,21 @@ impl Provider {
         }
     }
 
+    /// The way of sending a blob that one invocation's time is too short for: in parts, so that another can go on. `None`
+    /// where the registry takes no parts.
+    ///
+    /// Sources: as above; ECR takes parts of 5 MiB at least, through the distribution API too.
+    #[must_use]
+    pub fn upload_in_parts(self) -> Option<UploadStrategy> {
+        match self {
+            Self::Ecr | Self::EcrPublic | Self::Acr | Self::Quay | Self::Generic => {
+                Some(UploadStrategy::Chunked { chunk: 16 * 1024 * 1024 })
+            }
+            // GHCR overwrites what an earlier PATCH sent, Artifact Registry takes none, Docker Hub documents nothing.
+            Self::Ghcr | Self::DockerHub | Self::Gar => None,
+        }
+    }
+
     /// Whether one call tells of a hundred blobs (`BatchCheckLayerAvailability`), so that it costs less than a question
     /// for the manifest that lists them.
     #[must_use]

@@ -21,7 +21,7 @@ pub use listing::{ListedImage, Listing, OciListing, Page};
 pub use manifest::ManifestHead;
 pub use request::CREATE_ADVICE;
 pub use sent::SentLately;
-pub use upload::{CopyWindow, Session, Started};
+pub use upload::{ChunkTaken, CopyWindow, Session, Started};
 
 use crate::{
     deadline::Deadline,

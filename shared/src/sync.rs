@@ -1,5 +1,6 @@
 //! The flow of one image, and nothing else: each stage is one call, no stage names another.
 
+mod continuation;
 mod inventory;
 mod plan;
 mod publish;
@@ -10,6 +11,8 @@ mod transfer;
 
 use std::{sync::Arc, time::Duration};
 
+use continuation::MOST_FRUITLESS;
+pub use continuation::{Begun, HalfSent};
 use futures::future::BoxFuture;
 use inventory::Held;
 use plan::Plan;
@@ -114,14 +117,26 @@ impl Syncer {
 
     /// Syncs one image and says what was done, failed or not.
     pub async fn run(&self, request: &SyncRequest, deadline: Deadline) -> SyncReport {
+        self.go_on(request, &Begun::default(), deadline).await
+    }
+
+    /// The same, for what earlier invocations have begun. Where the deadline says when to hand over, the report of one that
+    /// ran out of time tells what is left.
+    pub async fn go_on(&self, request: &SyncRequest, begun: &Begun, deadline: Deadline) -> SyncReport {
         let started = Instant::now();
-        let tally = Tally::default();
+        let tally = Tally::of(begun);
         // Each wait inside is bounded and says what it waited for; this bounds what might have been forgotten.
         let result = deadline.bound(Box::pin(self.rounds(request, deadline, &tally))).await.unwrap_or_else(|passed| {
             Err(Error::new(ErrorType::DeadlineExceeded, format!("syncing {}: {passed}", request.source)))
         });
+        let (result, left) = match result {
+            Err(error) if error.error_type == ErrorType::DeadlineExceeded && deadline.may_hand_over() => {
+                handed_over(error, tally.left())
+            }
+            result => (result, None),
+        };
         let peak = self.budget.take_peak();
-        tally.report(request, result, started.elapsed(), peak)
+        SyncReport { left, ..tally.report(request, result, started.elapsed(), peak) }
     }
 
     async fn rounds(
@@ -263,6 +278,19 @@ impl From<Error> for Copying {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
+}
+
+/// What is left for another invocation, unless too many in a row moved nothing: then the failure is for good.
+fn handed_over<T>(error: Error, left: Begun) -> (Result<T, Error>, Option<Begun>) {
+    if left.fruitless < MOST_FRUITLESS {
+        return (Err(error), Some(left));
+    }
+    let text = format!(
+        "{} invocations in a row moved nothing before their time was up; give the function more time or memory, or see \
+         why this is so slow: {error}",
+        left.fruitless
+    );
+    (Err(Error::new(error.error_type, text).for_good()), None)
 }
 
 fn synced(request: &SyncRequest, digest: &Digest) -> Outcome {

@@ -90,16 +90,22 @@ async fn leave(repository: &Repository, blob: &Blob) -> Admitted {
         destination: &client.streams,
         budget: &budget,
     };
-    limits.admit(repository.copy_bytes(blob), &repository.run().deadline).await.unwrap()
+    limits
+        .admit(repository.copy_bytes(blob, client.provider.upload_strategy()), &repository.run().deadline)
+        .await
+        .unwrap()
 }
 
 /// Opens a session and sends `content` into it.
 async fn upload(repository: &Repository, content: &'static [u8]) -> Result<(), Error> {
     let blob = blob(content);
     let leave = leave(repository, &blob).await;
-    let window = repository.copy_window(&blob, leave.lease());
+    let strategy = repository.client().provider.upload_strategy();
+    let window = repository.copy_window(&blob, leave.lease(), strategy);
     match repository.start_upload(&leave, &blob.digest, None).await? {
-        Started::Session(session) => repository.upload(&session, &blob, body(content), window).await,
+        Started::Session(session) => {
+            repository.upload(&session, &blob, body(content), window, strategy, &|_, _| {}).await
+        }
         Started::Mounted => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! One invocation: a batch of messages in, the ones that must come again out.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem::take, sync::Arc, time::Duration};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use bootstrap::{HandlerError, Invocation};
@@ -10,6 +10,7 @@ use transfer::{
     error::{Class, Error, ErrorType},
     queue::{self, DeadLetter, Hidden, ImageMessage, Queue},
     request::SyncRequest,
+    sync::Outcome,
     telemetry::{self, BatchCounts},
 };
 
@@ -80,8 +81,8 @@ pub(crate) async fn handle(app: Arc<App>, mut invocation: Invocation) -> Result<
 
 /// Does what one message asks for.
 async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: &Record) -> End {
-    let places = match message::read(&record.body, &app.config.rules) {
-        Ok(Message::Sync(places)) => places,
+    let (places, mut begun) = match message::read(&record.body, &app.config.rules) {
+        Ok(Message::Sync(places, begun)) => (places, begun),
         Ok(Message::Backfill(order)) => {
             return backfill::run(app, invocation, &order).await.map_or_else(End::Failed, |()| End::Done);
         }
@@ -95,18 +96,26 @@ async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: 
         return End::Done;
     }
     let mut failure: Option<Error> = None;
-    for (position, request) in places.into_iter().flatten().enumerate() {
-        if position > 0 && !admission.has_time(invocation.deadline.left()) {
-            // What failed for good is found again when the rest is done.
-            return failure.filter(|error| error.class() == Class::Later).map_or(End::Unfinished, End::Failed);
+    let mut is_first = true;
+    for mut place in places {
+        for request in &mut place {
+            request.repeated = record.received > 1 || begun.invocations > 0;
         }
-        let request = SyncRequest { repeated: record.received > 1, ..request };
-        let report = app.syncer.run(&request, invocation.deadline).await;
-        telemetry::report(&app.environment.function_name, &invocation.request_id, &request, &report);
-        if let Some(error) = report.error
-            && failure.as_ref().is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later)
-        {
-            failure = Some(error);
+        let mut rest = &place[..];
+        while let [_, further @ ..] = rest {
+            if !is_first && !admission.has_time(invocation.deadline.left()) {
+                // What failed for good is found again when the rest is done.
+                return failure.filter(|error| error.class() == Class::Later).map_or(End::Unfinished, End::Failed);
+            }
+            is_first = false;
+            let Some(report) = invocation.sync(app, rest, &take(&mut begun)).await else { break };
+            // What is left of a place was handed on with it.
+            rest = if report.outcome == Outcome::Continued { &[] } else { further };
+            if let Some(error) = report.error
+                && failure.as_ref().is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later)
+            {
+                failure = Some(error);
+            }
         }
     }
     failure.map_or(End::Done, End::Failed)

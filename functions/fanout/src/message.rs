@@ -11,13 +11,15 @@ use transfer::{
     queue::{FurtherTag, ImageMessage, MESSAGE_VERSION, places},
     request::{SyncOptions, SyncRequest},
     rules::{Pushed, Rules, Verdict},
+    sync::Begun,
 };
 
 /// What a body asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// An image: its syncs, those of one place together. The first one of a place copies, the others put further tags.
-    Sync(Vec<Vec<SyncRequest>>),
+    /// An image: its syncs, those of one place together. The first one of a place copies, the others put further tags. And
+    /// what earlier invocations have done of the first one.
+    Sync(Vec<Vec<SyncRequest>>, Begun),
     /// A source to be listed.
     Backfill(Box<Order>),
     /// Nothing to do; why.
@@ -72,13 +74,16 @@ fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
         Event::Ignored(reason) => return Ok(Message::Ignored(reason)),
     };
     Ok(match rules.verdict(&pushed)? {
-        Verdict::Sync(requests) => Message::Sync(places(requests)),
+        Verdict::Sync(requests) => Message::Sync(places(requests), Begun::default()),
         Verdict::Ignore(reason) => Message::Ignored(reason.to_owned()),
     })
 }
 
 fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     let message: ImageMessage = serde_json::from_str(body).map_err(|error| invalid(&format!("{error}; {EXPECTED}")))?;
+    if message.begun.is_some() && message.version.is_none() {
+        return Err(invalid("it is the rest of a sync (`begun`), and says no `version`"));
+    }
     if message.platforms.is_some() {
         return Err(invalid("`platforms` is not supported by this version; leave it out to copy the whole index"));
     }
@@ -110,7 +115,7 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
         is_new
     });
     requests.iter().try_for_each(SyncRequest::check)?;
-    Ok(Message::Sync(places(requests)))
+    Ok(Message::Sync(places(requests), message.begun.unwrap_or_default()))
 }
 
 /// The ends of a message that names both, and of its further tags.

@@ -8,7 +8,7 @@ fn rules(json: &str) -> Rules {
 
 fn syncs(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error> {
     match read(body, rules)? {
-        Message::Sync(places) => Ok(places.into_iter().flatten().collect()),
+        Message::Sync(places, _) => Ok(places.into_iter().flatten().collect()),
         Message::Backfill(order) => panic!("{body} is a backfill: {order:?}"),
         Message::Ignored(reason) => panic!("{body} was ignored: {reason}"),
     }
@@ -63,7 +63,7 @@ fn what_on_push_queues_reads_back_as_it_was() {
     let alias = SyncRequest { destination: "ghcr.io/acme/app:v".parse().unwrap(), ..request.clone() };
     let all = [request, further, alias];
     let body = serde_json::to_string(&ImageMessage::of(&all)).unwrap();
-    assert_eq!(read(&body, &rules("{}")).unwrap(), Message::Sync(vec![all.to_vec()]));
+    assert_eq!(read(&body, &rules("{}")).unwrap(), Message::Sync(vec![all.to_vec()], Begun::default()));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn further_tags_of_an_image_that_the_rules_send_go_through_the_rules_too() {
         r#"{"rules":[{"tags":{"include":["v*"]},"destinations":["ghcr.io/a/{name}","quay.io/a/{name}:{tag}-x"]}]}"#,
     );
     let body = r#"{"source":"quay.io/team/app:v1","tags":[{"source":"latest"},{"source":"v1.2"}]}"#;
-    let Message::Sync(places) = read(body, &rules).unwrap() else { panic!("it is a sync") };
+    let Message::Sync(places, _) = read(body, &rules).unwrap() else { panic!("it is a sync") };
     let destinations: Vec<Vec<_>> =
         places.iter().map(|place| ends(place).into_iter().map(|(_, to)| to).collect()).collect();
     let expected = [["ghcr.io/a/app:v1", "ghcr.io/a/app:v1.2"], ["quay.io/a/app:v1-x", "quay.io/a/app:v1.2-x"]];
@@ -135,6 +135,26 @@ fn a_version_that_is_not_known_is_said_before_anything_else() {
         assert_eq!(error.error_type, ErrorType::InvalidEvent);
         assert!(error.message.contains(version) && error.message.contains("knows 1"), "{error}");
     }
+}
+
+#[test]
+fn the_rest_of_a_sync_reads_back_as_it_was() {
+    let request = SyncRequest {
+        source: "docker.io/library/alpine:3.20".parse().unwrap(),
+        destination: "ghcr.io/acme/alpine:3.20".parse().unwrap(),
+        expected: None,
+        options: SyncOptions::default(),
+        pushed_at: None,
+        repeated: false,
+    };
+    let further = SyncRequest { destination: "ghcr.io/acme/alpine:3".parse().unwrap(), ..request.clone() };
+    let begun = Begun { invocations: 2, fruitless: 1, cut: vec!["sha256:1".to_owned()], ..Begun::default() };
+    let place = vec![request, further];
+    let message = ImageMessage { begun: Some(begun.clone()), ..ImageMessage::of(&place).unwrap() };
+    let body = serde_json::to_string(&message).unwrap();
+    assert_eq!(read(&body, &rules("{}")).unwrap(), Message::Sync(vec![place], begun));
+    let unversioned = body.replace(r#""version":1,"#, "");
+    assert!(read(&unversioned, &rules("{}")).unwrap_err().message.contains("version"));
 }
 
 #[test]

@@ -15,8 +15,7 @@ use transfer::{
     queue::{ImageMessage, Queue},
     request::SyncRequest,
     rules::Verdict,
-    sync::SyncReport,
-    telemetry,
+    sync::{Begun, SyncReport},
 };
 
 /// What the function answers.
@@ -36,8 +35,7 @@ enum Entry {
 
 /// Replicates what the event tells of.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
-    let Invocation { payload, request_id, deadline, ends } = invocation;
-    let pushed = match event::read(payload)? {
+    let pushed = match event::read(invocation.payload.clone())? {
         Event::Pushed(pushed) => pushed,
         Event::Ignored(reason) => return Ok(ignored(reason)),
     };
@@ -46,7 +44,7 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
         Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
     };
     if let (Some(queue), 2..) = (&app.queue, requests.len()) {
-        let sent = ends.bound(queued(queue, &requests)).await;
+        let sent = invocation.ends.bound(queued(queue, &requests)).await;
         return Ok(sent.map_err(|passed| {
             Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
         })??);
@@ -55,9 +53,7 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
         let request = SyncRequest { repeated, ..request };
-        let report = app.syncer.run(&request, deadline).await;
-        telemetry::report(&app.environment.function_name, &request_id, &request, &report);
-        results.push(report);
+        results.extend(invocation.sync(&app, &[request], &Begun::default()).await);
     }
     match failure(&results) {
         Some(error) => Err(error.into()),

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha256, Sha512, digest::common::hazmat::SerializableState};
 
 /// A digest whose algorithm we can verify: `sha256:<64 hex>` or `sha512:<128 hex>`.
 ///
@@ -46,6 +46,15 @@ impl Digest {
         }
     }
 
+    /// A hasher that goes on from a saved state; `None`: that is no state of this digest's algorithm.
+    #[must_use]
+    pub fn hasher_from(&self, state: &[u8]) -> Option<Hasher> {
+        Some(match self.hasher() {
+            Hasher::Sha256(_) => Hasher::Sha256(Sha256::deserialize(state.try_into().ok()?).ok()?),
+            Hasher::Sha512(_) => Hasher::Sha512(Box::new(Sha512::deserialize(state.try_into().ok()?).ok()?)),
+        })
+    }
+
     /// The whole text, `algorithm:hex`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -84,6 +93,7 @@ impl fmt::Debug for Digest {
 }
 
 /// A running hash over bytes that pass.
+#[derive(Clone)]
 pub enum Hasher {
     /// SHA-256.
     Sha256(Sha256),
@@ -97,6 +107,15 @@ impl Hasher {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The state after all bytes taken, so that another process can go on with it.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        match self {
+            Self::Sha256(hasher) => hasher.serialize().to_vec(),
+            Self::Sha512(hasher) => hasher.serialize().to_vec(),
         }
     }
 
@@ -140,6 +159,25 @@ mod tests {
                     2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
         let digest: Digest = text.parse().unwrap();
         assert!(digest.matches(b"abc"));
+    }
+
+    #[test]
+    fn a_saved_hash_goes_on_where_it_was() {
+        let whole: Vec<u8> = (0..1000_u32).flat_map(u32::to_be_bytes).collect();
+        let sha512: Digest = format!("sha512:{}", "0".repeat(128)).parse().unwrap();
+        for digest in [Digest::of(b""), sha512] {
+            let mut all = digest.hasher();
+            all.update(&whole);
+            let all = all.finish();
+            for cut in [0, 1, 63, 64, 65, 127, 128, 3999, 4000] {
+                let mut first = digest.hasher();
+                first.update(&whole[..cut]);
+                let mut rest = digest.hasher_from(&first.save()).unwrap();
+                rest.update(&whole[cut..]);
+                assert_eq!(rest.finish(), all, "{cut}");
+            }
+        }
+        assert!(Digest::of(b"").hasher_from(b"short").is_none());
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::{ExistingTag, SyncRequest};
+use crate::{
+    request::{ExistingTag, SyncRequest},
+    sync::Begun,
+};
 
 /// The version of messages that the functions write, and the one that they read.
 pub const MESSAGE_VERSION: u64 = 1;
@@ -39,6 +42,9 @@ pub struct ImageMessage {
     /// When the image was pushed, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_at_ms: Option<u64>,
+    /// What earlier invocations have done of it, whose time was too short. The functions' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Begun>,
 }
 
 /// A further tag of a message's image, within the message's repositories.
@@ -79,6 +85,7 @@ impl ImageMessage {
             existing_tag: Some(first.options.existing_tag),
             expected_digest: first.expected.as_ref().map(ToString::to_string),
             pushed_at_ms: first.pushed_at.and_then(millis),
+            begun: None,
         })
     }
 }

@@ -8,6 +8,8 @@ mod streamed_put;
 
 pub use session::{Session, Started};
 
+use url::Url;
+
 use super::Repository;
 use crate::{error::Error, limits::ByteLease, oci::Blob, provider::UploadStrategy, transport::StreamBody};
 
@@ -30,8 +32,8 @@ pub struct CopyWindow {
 impl Repository {
     /// The bytes that a copy of `blob` to this repository holds at most.
     #[must_use]
-    pub fn copy_bytes(&self, blob: &Blob) -> u64 {
-        let body = match self.client.provider.upload_strategy() {
+    pub fn copy_bytes(&self, blob: &Blob, strategy: UploadStrategy) -> u64 {
+        let body = match strategy {
             UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => PIPE_BYTES,
             UploadStrategy::Chunked { chunk } => chunk,
         };
@@ -40,10 +42,10 @@ impl Repository {
 
     /// What may be done with a lease of so many bytes, which is less than was wanted where the whole budget is.
     #[must_use]
-    pub fn copy_window(&self, blob: &Blob, lease: &ByteLease) -> CopyWindow {
+    pub fn copy_window(&self, blob: &Blob, lease: &ByteLease, strategy: UploadStrategy) -> CopyWindow {
         // Where not even the connection's own buffers are covered, there is one copy at a time and little in it.
         let left = lease.bytes().saturating_sub(spare(blob)).max(lease.bytes() / 4).max(1);
-        match self.client.provider.upload_strategy() {
+        match strategy {
             UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => {
                 CopyWindow { pipe: left.min(PIPE_BYTES), chunk: left }
             }
@@ -63,24 +65,31 @@ impl Repository {
         streamed_put::close(self, &session.location, blob).await
     }
 
-    /// Sends the bytes of `blob` into `session` and closes it. The registry commits the blob, or nothing.
+    /// Sends the bytes of `blob` into `session` by `strategy` and closes it. The registry commits the blob, or nothing.
+    /// `taken` hears of each chunk that the registry has taken: where the upload goes on, and how many bytes it has.
     ///
     /// # Errors
-    /// All that a request can meet, `DigestMismatch` where the registry computes another digest.
+    /// All that a request can meet, `DigestMismatch` where the registry computes another digest, `DeadlineExceeded` where
+    /// the next invocation should go on.
     pub async fn upload(
         &self,
         session: &Session,
         blob: &Blob,
         body: StreamBody,
         window: CopyWindow,
+        strategy: UploadStrategy,
+        taken: &ChunkTaken<'_>,
     ) -> Result<(), Error> {
-        match self.client.provider.upload_strategy() {
+        match strategy {
             UploadStrategy::StreamedPut => streamed_put::send(self, session, blob, body).await,
             UploadStrategy::SinglePatch => single_patch::send(self, session, blob, body).await,
-            UploadStrategy::Chunked { .. } => chunked::send(self, session, blob, body, window.chunk).await,
+            UploadStrategy::Chunked { .. } => chunked::send(self, session, blob, body, window.chunk, taken).await,
         }
     }
 }
+
+/// Hears of chunks that a registry has taken: where the upload goes on, and how many bytes of the blob it has.
+pub type ChunkTaken<'f> = dyn Fn(&Url, u64) + Send + Sync + 'f;
 
 /// What a copy holds beside the bytes that it wants to: what its source connection reads ahead, the frame that is held
 /// back until the sum is right, the one that is just taken, and a frame that two chunks share.

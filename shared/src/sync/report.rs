@@ -11,6 +11,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::continuation::{Begun, HalfSent};
 use crate::{
     error::Error,
     oci::{Blob, Digest},
@@ -28,6 +29,8 @@ pub enum Outcome {
     Current,
     /// An existing tag was kept.
     Kept,
+    /// The invocation's time was too short, and another one goes on.
+    Continued,
     /// The source tag has moved on since the event: what it points to now is what was synced.
     Superseded,
     /// It could not be done.
@@ -73,6 +76,17 @@ pub struct SyncReport {
     /// The failure itself.
     #[serde(skip)]
     pub error: Option<Error>,
+    /// What the next invocation needs to go on, where this one's time was too short.
+    #[serde(skip)]
+    pub left: Option<Begun>,
+}
+
+impl SyncReport {
+    /// Another invocation goes on.
+    pub fn continued(&mut self) {
+        self.outcome = Outcome::Continued;
+        (self.error, self.error_type, self.error_message) = (None, None, None);
+    }
 }
 
 /// Manifests, counted.
@@ -138,9 +152,59 @@ pub(super) struct Tally {
     /// Whether a manifest was pushed, or was there.
     manifests: Mutex<HashMap<Digest, bool>>,
     read: Arc<AtomicU64>,
+    begun: Begun,
+    /// Uploads that the next invocation can go on with.
+    half_sent: Mutex<Vec<HalfSent>>,
+    /// Blobs that the end of this one cut.
+    cut: Mutex<Vec<String>>,
 }
 
 impl Tally {
+    /// A tally of a sync that earlier invocations have begun.
+    pub(super) fn of(begun: &Begun) -> Self {
+        Self { begun: begun.clone(), ..Self::default() }
+    }
+
+    /// What earlier invocations did.
+    pub(super) fn begun(&self) -> &Begun {
+        &self.begun
+    }
+
+    /// The upload can be gone on with.
+    pub(super) fn half_sent(&self, half: HalfSent) {
+        locked(&self.half_sent).push(half);
+    }
+
+    /// The blob was cut, and all that was sent of it is lost.
+    pub(super) fn cut(&self, digest: &Digest) {
+        locked(&self.cut).push(digest.to_string());
+    }
+
+    /// What the next invocation is told.
+    pub(super) fn left(&self) -> Begun {
+        let uploads = locked(&self.half_sent).clone();
+        let further = uploads.iter().any(|half| half.offset > self.begun.reached(&half.digest));
+        let arrived = locked(&self.blobs).values().any(|(how, _)| *how != Arrived::Present);
+        let moved = further || arrived || locked(&self.manifests).values().any(|pushed| *pushed);
+        // What this one did not get to is left as it was found.
+        let kept = |half: &&HalfSent| {
+            let arrived = locked(&self.blobs).keys().any(|digest| digest.as_str() == half.digest);
+            !arrived
+                && !uploads.iter().any(|new| new.digest == half.digest)
+                && !locked(&self.cut).contains(&half.digest)
+        };
+        let untouched: Vec<HalfSent> = self.begun.uploads.iter().filter(kept).cloned().collect();
+        let mut cut = [&self.begun.cut[..], &locked(&self.cut)].concat();
+        cut.sort_unstable();
+        cut.dedup();
+        Begun {
+            invocations: self.begun.invocations + 1,
+            fruitless: if moved { 0 } else { self.begun.fruitless + 1 },
+            uploads: [uploads.clone(), untouched].concat(),
+            cut,
+        }
+    }
+
     /// The blob has arrived.
     pub(super) fn blob(&self, blob: &Blob, how: Arrived) {
         locked(&self.blobs).entry(blob.digest.clone()).or_insert((how, blob.size));
@@ -205,6 +269,7 @@ impl Tally {
             error_type: error.as_ref().map(|error| error.error_type.name()),
             error_message: error.as_ref().map(|error| error.message.clone()),
             error,
+            left: None,
         }
     }
 }

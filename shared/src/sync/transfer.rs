@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use blob_task::BlobTask;
 use futures::{StreamExt, stream};
+pub(super) use pipe::Mark;
 use tokio::sync::watch;
 
 use super::{

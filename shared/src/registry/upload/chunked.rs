@@ -3,16 +3,18 @@
 //! The pieces of one chunk are held until the registry has taken it, so that a broken one can be sent again; the copy's
 //! byte lease covers them. This is the one owner of a chunk's tries.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_RANGE};
+use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use url::Url;
 
 use super::{
     super::{Repository, request::Operation},
-    Session,
+    ChunkTaken, Session,
     session::{answer_patience, carrying},
     single_patch::TAKEN,
     streamed_put::close,
@@ -30,6 +32,7 @@ pub(super) async fn send(
     blob: &Blob,
     mut body: StreamBody,
     chunk: u64,
+    taken: &ChunkTaken<'_>,
 ) -> Result<(), Error> {
     let operation = Operation::new(Action::Upload, &blob.digest).once();
     // A registry's wish is not trusted to allocate by: what the lease covers is the limit.
@@ -39,15 +42,30 @@ pub(super) async fn send(
             format!("the registry wants chunks of {least} bytes at least, more than the {chunk} that are held");
         return Err(Error::new(ErrorType::InvalidConfig, format!("{}: {reason}", repository.doing(&operation))));
     }
-    let mut upload = Upload { repository, operation, location: session.location.clone(), offset: 0 };
+    let mut upload = Upload { repository, operation, location: session.location.clone(), offset: session.offset };
     let mut kept = Pieces::default();
+    // The sum begins at a frame's edge, and the upload may be a little further.
+    let begins = blob.size - body.body.size_hint().exact().unwrap_or(blob.size);
+    let mut over = session.offset.saturating_sub(begins);
+    let deadline = &repository.run.deadline;
+    let mut slowest = Duration::ZERO;
     while upload.offset < blob.size {
-        let filled = repository.run.deadline.bound(kept.fill(&mut body, chunk)).await;
+        // No chunk is begun that would be cut.
+        if deadline.hands_over() || deadline.may_hand_over() && deadline.left() < slowest * 3 / 2 {
+            let doing = repository.doing(&upload.operation);
+            let text = format!("{doing}: stopped at byte {}, as the invocation's time is nearly up", upload.offset);
+            return Err(Error::new(ErrorType::DeadlineExceeded, text));
+        }
+        let filled = repository.run.deadline.bound(kept.fill(&mut body, chunk + over)).await;
         let filled = filled.unwrap_or_else(|passed| Err((ErrorType::DeadlineExceeded, passed.to_string())));
         filled.map_err(|(error_type, reason)| {
             Error::new(error_type, format!("{}: {reason}", repository.doing(&upload.operation))).retry_above()
         })?;
+        drop(kept.take(std::mem::take(&mut over)));
+        let begun = Instant::now();
         upload.chunk(kept.take(chunk)).await?;
+        slowest = slowest.max(begun.elapsed());
+        taken(&upload.location, upload.offset);
     }
     close(repository, &upload.location, blob).await
 }

@@ -15,7 +15,7 @@ use crate::{
     oci::Digest,
     provider::Action,
     retry::RetryPolicy,
-    transport::{Request, Response},
+    transport::{Origin, Request, Response},
 };
 
 /// An open upload session.
@@ -25,6 +25,16 @@ pub struct Session {
     pub(super) location: Url,
     /// The least size of a chunk, where the registry says one.
     pub(super) least_chunk: Option<u64>,
+    /// Bytes that it has already.
+    pub(super) offset: u64,
+}
+
+impl Session {
+    /// Bytes that it has already, of an earlier invocation.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
 }
 
 /// What came of asking for an upload.
@@ -73,7 +83,7 @@ impl Repository {
 
     fn session(&self, operation: &Operation, asked: &Url, response: &Response) -> Result<Session, Error> {
         let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok());
-        Ok(Session { location: self.location(operation, asked, response)?, least_chunk })
+        Ok(Session { location: self.location(operation, asked, response)?, least_chunk, offset: 0 })
     }
 
     /// Whether an upload may begin in a repository that the registry's API calls missing: one is begun, and cancelled.
@@ -116,6 +126,41 @@ impl Repository {
             }
         }
         Ok(false)
+    }
+
+    /// The session at `location`, of which an earlier invocation says that it has `offset` of the blob's `size` bytes; `None`:
+    /// it is no more, or has less.
+    ///
+    /// Source: OCI distribution-spec, end-13. What is told of more than `offset` is believed (a chunk whose answer was
+    /// lost); a registry whose `Range` stands still (ECR) is known by saying less, and then our own count is.
+    ///
+    /// # Errors
+    /// All that a request can meet.
+    pub async fn resume_upload(
+        &self,
+        leave: &Admitted,
+        digest: &Digest,
+        location: &Url,
+        (offset, size): (u64, u64),
+    ) -> Result<Option<Session>, Error> {
+        if Origin::of(location).as_ref() != Some(self.client.transport.origin()) {
+            return Ok(None); // the registry is talked to by another name now
+        }
+        let operation = Operation::new(Action::Upload, digest);
+        let mut answers = vec![StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED];
+        answers.extend([StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::GONE]);
+        let response = self.send(&operation, Request::new(Method::GET, location.clone()), &answers).await?;
+        leave.started();
+        if !response.status.is_success() {
+            return Ok(None);
+        }
+        let told = response.header("range").and_then(|range| range.strip_prefix("0-")?.parse::<u64>().ok());
+        let has = told.map(|last| last + 1).filter(|has| (offset..=size).contains(has)).unwrap_or(offset);
+        let location = match response.header("location") {
+            Some(_) => self.location(&operation, location, &response)?,
+            None => location.clone(),
+        };
+        Ok(Some(Session { location, least_chunk: None, offset: has }))
     }
 
     /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.

@@ -1,12 +1,16 @@
 //! One blob: mounted if that is granted, else sent; tried again after a passing trouble, from a new session.
 
-use std::mem::replace;
+use std::{
+    mem::replace,
+    sync::{Mutex, PoisonError},
+};
 
 use http_body_util::BodyExt;
 use tokio::sync::watch;
+use url::Url;
 
 use super::{
-    pipe::{Broken, VerifiedBody, Watch},
+    pipe::{Broken, Mark, VerifiedBody, Watch},
     resume::ResumingBody,
 };
 use crate::{
@@ -14,12 +18,19 @@ use crate::{
     error::{Class, Error, ErrorType},
     limits::{Admitted, ByteBudget, CommitGate, CopyLimits, NotAdmitted, Refused},
     oci::Blob,
-    provider::Action,
+    provider::{Action, UploadStrategy},
     registry::{OpenedBlob, Repository, Session, Started},
     retry::RetryPolicy,
-    sync::report::{Arrived, Tally},
+    sync::{
+        continuation::GoOn,
+        report::{Arrived, Tally},
+    },
     transport::StreamBody,
 };
+
+/// What one stream is sure to carry. Chosen: four fifths of the 25 MB a second that ECR takes, under the 75 MB that Lambda
+/// does.
+const STREAM_BYTES_PER_SECOND: u64 = 20_000_000;
 
 /// All that moving one blob needs.
 pub(super) struct BlobTask<'s> {
@@ -54,6 +65,10 @@ impl BlobTask<'_> {
         let mut attempt = 0;
         loop {
             attempt += 1;
+            if self.destination.run().deadline.hands_over() {
+                let text = format!("blob {}: not begun, as the invocation's time is nearly up", self.blob.digest);
+                return Err(Error::new(ErrorType::DeadlineExceeded, text));
+            }
             if *self.stopped.borrow() {
                 return Err(self.given_up());
             }
@@ -81,12 +96,19 @@ impl BlobTask<'_> {
         if attempt > 1 && self.destination.has_blob(&self.blob.digest).await? {
             return Ok(Arrived::Present);
         }
+        let strategy = self.strategy();
         let mut stopped = self.stopped.clone();
         let leave = tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => return Err(self.given_up()),
-            leave = self.admitted() => leave?,
+            leave = self.admitted(strategy) => leave?,
         };
+        if attempt == 1
+            && let Some(go_on) = self.tally.begun().upload(self.blob)
+            && let Some(arrived) = self.go_on(&leave, strategy, &go_on).await?
+        {
+            return Ok(arrived);
+        }
         if self.blob.size == 0 {
             return self.send_nothing(&leave).await;
         }
@@ -97,7 +119,9 @@ impl BlobTask<'_> {
                 self.destination.start_upload(&leave, &self.blob.digest, None)
             );
             return match (opened, started) {
-                (Ok(opened), Ok(Started::Session(session))) => self.send(&leave, session, opened).await,
+                (Ok(opened), Ok(Started::Session(session))) => {
+                    self.send(&leave, strategy, session, opened, Mark::start(self.blob)).await
+                }
                 (Err(error), Ok(Started::Session(session))) => {
                     self.destination.cancel_upload(session).await;
                     Err(error)
@@ -111,7 +135,7 @@ impl BlobTask<'_> {
         match self.destination.start_upload(&leave, &self.blob.digest, self.mount_from).await? {
             Started::Mounted => Ok(Arrived::Mounted),
             Started::Session(session) => match self.source.open_blob(&leave, self.blob, 0).await {
-                Ok(opened) => self.send(&leave, session, opened).await,
+                Ok(opened) => self.send(&leave, strategy, session, opened, Mark::start(self.blob)).await,
                 Err(error) => {
                     self.destination.cancel_upload(session).await;
                     Err(error)
@@ -120,8 +144,46 @@ impl BlobTask<'_> {
         }
     }
 
+    /// How the blob is sent: in parts where one invocation's time is too short for it and another one may go on.
+    fn strategy(&self) -> UploadStrategy {
+        let provider = self.destination.client().provider;
+        let deadline = &self.destination.run().deadline;
+        let in_time = deadline.left().as_secs().saturating_mul(STREAM_BYTES_PER_SECOND);
+        let too_large = deadline.may_hand_over() && self.blob.size > in_time;
+        let in_parts =
+            if too_large || self.tally.begun().needs_chunks(self.blob) { provider.upload_in_parts() } else { None };
+        in_parts.unwrap_or(provider.upload_strategy())
+    }
+
+    /// Goes on with an upload of an earlier invocation; `None`: the registry has it no more.
+    async fn go_on(&self, leave: &Admitted, strategy: UploadStrategy, go_on: &GoOn) -> Result<Option<Arrived>, Error> {
+        let digest = &self.blob.digest;
+        let at = (go_on.offset, self.blob.size);
+        let resumed = match self.destination.resume_upload(leave, digest, &go_on.location, at).await {
+            Ok(None) => {
+                tracing::info!(blob = %digest, offset = go_on.offset, "the half-sent upload is gone: sending the blob from its start");
+                return Ok(None);
+            }
+            Ok(Some(session)) => {
+                let opened = self.source.open_blob(leave, self.blob, go_on.mark.offset).await;
+                opened.map(|opened| (session, opened))
+            }
+            Err(error) => Err(error),
+        };
+        match resumed {
+            Ok((session, opened)) => {
+                tracing::info!(blob = %digest, offset = session.offset(), "going on with a half-sent upload");
+                self.send(leave, strategy, session, opened, go_on.mark.clone()).await.map(Some)
+            }
+            Err(error) => {
+                self.tally.half_sent(go_on.save(digest));
+                Err(error)
+            }
+        }
+    }
+
     /// Waits for leave to begin.
-    async fn admitted(&self) -> Result<Admitted, Error> {
+    async fn admitted(&self, strategy: UploadStrategy) -> Result<Admitted, Error> {
         let (source, destination) = (self.source.client(), self.destination.client());
         let limits = CopyLimits {
             reads: source.quotas.of(Action::GetBlob),
@@ -132,7 +194,7 @@ impl BlobTask<'_> {
             budget: self.budget,
         };
         let deadline = &self.destination.run().deadline;
-        let admitted = limits.admit(self.destination.copy_bytes(self.blob), deadline).await;
+        let admitted = limits.admit(self.destination.copy_bytes(self.blob, strategy), deadline).await;
         admitted.map_err(|refused| {
             let (repository, reason) = match refused {
                 Refused::Source(reason) => (self.source, reason),
@@ -151,16 +213,29 @@ impl BlobTask<'_> {
         })
     }
 
-    async fn send(&self, leave: &Admitted, session: Session, opened: OpenedBlob) -> Result<Arrived, Error> {
+    /// Sends what is behind `begin`, which is where `opened` was opened to begin.
+    async fn send(
+        &self,
+        leave: &Admitted,
+        strategy: UploadStrategy,
+        session: Session,
+        opened: OpenedBlob,
+        begin: Mark,
+    ) -> Result<Arrived, Error> {
         let policy = RetryPolicy { max_attempts: self.limits.max_attempts };
-        let window = self.destination.copy_window(self.blob, leave.lease());
-        let source = ResumingBody::new(self.source, leave, self.blob, policy, opened);
-        let (body, watch) =
-            VerifiedBody::new(source.boxed(), self.blob, self.tally.read_counter(), leave.clone(), window.pipe);
+        let window = self.destination.copy_window(self.blob, leave.lease(), strategy);
+        let source = ResumingBody::new(self.source, leave, self.blob, policy, opened, begin.offset);
+        let read = self.tally.read_counter();
+        let (body, watch) = VerifiedBody::new(source.boxed(), self.blob, read, leave.clone(), window.pipe, begin);
         let body = StreamBody { body: body.boxed(), progress: watch.progress.clone() };
         let mut stopped = self.stopped.clone();
+        let reached: Mutex<Option<GoOn>> = Mutex::default();
+        let taken = |location: &Url, offset: u64| {
+            let go_on = watch.mark(offset).map(|mark| GoOn { location: location.clone(), offset, mark });
+            *reached.lock().unwrap_or_else(PoisonError::into_inner) = go_on;
+        };
         let sent = tokio::select! {
-            sent = self.destination.upload(&session, self.blob, body, window) =>
+            sent = self.destination.upload(&session, self.blob, body, window, strategy, &taken) =>
                 sent.map_err(|error| self.cause(error, &watch)),
             _ = stopped.wait_for(|stop| *stop) => Err(self.given_up()),
         };
@@ -173,8 +248,30 @@ impl BlobTask<'_> {
             Err(error) => error,
         };
         watch.abandon();
+        if self.left_for_the_next(&error, reached.into_inner().unwrap_or_else(PoisonError::into_inner), &session) {
+            return Err(error);
+        }
         self.destination.cancel_upload(session).await;
         Err(error)
+    }
+
+    /// Notes where another invocation goes on, if it was the end of this one that broke the upload off; `false`: nobody
+    /// needs the session any more.
+    fn left_for_the_next(&self, error: &Error, reached: Option<GoOn>, session: &Session) -> bool {
+        let deadline = &self.destination.run().deadline;
+        if !deadline.may_hand_over() || error.error_type != ErrorType::DeadlineExceeded {
+            return false;
+        }
+        // Without a chunk of its own this invocation leaves what it found.
+        let found = || self.tally.begun().upload(self.blob).filter(|found| session.offset() == found.offset);
+        match reached.or_else(found) {
+            Some(go_on) => self.tally.half_sent(go_on.save(&self.blob.digest)),
+            None => {
+                self.tally.cut(&self.blob.digest);
+                return false;
+            }
+        }
+        true
     }
 
     /// A blob without bytes: there is nothing to read, and only one digest that it can have.

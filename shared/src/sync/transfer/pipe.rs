@@ -33,8 +33,23 @@ pub(super) enum Broken {
     Mismatch(String),
 }
 
+/// A place in a blob, and the sum of what is before it: a body may begin there.
+#[derive(Clone)]
+pub(in crate::sync) struct Mark {
+    /// Bytes before it.
+    pub(in crate::sync) offset: u64,
+    pub(in crate::sync) hasher: Hasher,
+}
+
+impl Mark {
+    /// Where `blob` begins.
+    pub(super) fn start(blob: &Blob) -> Self {
+        Self { offset: 0, hasher: blob.digest.hasher() }
+    }
+}
+
 /// What a copy's owner can see of its body while the HTTP client has it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Watch {
     pub(super) progress: Arc<Progress>,
     /// Whether the owner has turned away: what is left of the body is not worth reading.
@@ -42,6 +57,8 @@ pub(super) struct Watch {
     /// Who has the body and waits, to be told that it is abandoned.
     waiting: AtomicWaker,
     broken: Mutex<Option<Broken>>,
+    /// Where the last frame that was given on begins, and where it ends.
+    marks: Mutex<[Option<Mark>; 2]>,
 }
 
 impl Watch {
@@ -56,6 +73,12 @@ impl Watch {
         self.waiting.wake();
     }
 
+    /// The last known place that is not behind `offset`, if that is within the last frame.
+    pub(super) fn mark(&self, offset: u64) -> Option<Mark> {
+        let marks = self.marks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        marks.iter().flatten().rev().find(|mark| mark.offset <= offset).cloned()
+    }
+
     pub(super) fn broken(&self) -> Option<Broken> {
         self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
@@ -65,6 +88,7 @@ impl Watch {
 /// that a destination never has all bytes of a blob that is not whole.
 pub(super) struct VerifiedBody {
     source: BoxBody<Bytes, Failure>,
+    /// Over what was given on; none when the body has ended.
     hasher: Option<Hasher>,
     promised: Digest,
     size: u64,
@@ -83,21 +107,23 @@ pub(super) struct VerifiedBody {
 }
 
 impl VerifiedBody {
+    /// `source` gives the bytes of `blob` behind `begin`.
     pub(super) fn new(
         source: BoxBody<Bytes, Failure>,
         blob: &Blob,
         read: Arc<AtomicU64>,
         leave: Admitted,
         pipe: u64,
+        begin: Mark,
     ) -> (Self, Arc<Watch>) {
-        let watch = Arc::new(Watch::default());
+        let watch = Arc::new(Watch { marks: Mutex::new([None, Some(begin.clone())]), ..Watch::default() });
         let body = Self {
             source,
-            hasher: Some(blob.digest.hasher()),
+            hasher: Some(begin.hasher),
             promised: blob.digest.clone(),
             size: blob.size,
-            taken: 0,
-            given: 0,
+            taken: begin.offset,
+            given: begin.offset,
             held: None,
             watch: Arc::clone(&watch),
             read,
@@ -120,18 +146,25 @@ impl VerifiedBody {
 
     fn give(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         self.given += bytes.len() as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes);
+            let mut marks = self.watch.marks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            marks.swap(0, 1);
+            marks[1] = Some(Mark { offset: self.given, hasher: hasher.clone() });
+        }
         self.watch.progress.add(bytes.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     /// The source has ended: the last frame may leave if the sum is right.
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let Some(hasher) = self.hasher.take() else { return Poll::Ready(None) };
+        let Some(mut hasher) = self.hasher.take() else { return Poll::Ready(None) };
         if self.taken < self.size {
             // A connection that breaks is an error of its own: this end was the source's word that there is no more.
             let reason = format!("the source has {} of the {} bytes that the manifest says", self.taken, self.size);
             return self.fail(Broken::Mismatch(reason));
         }
+        hasher.update(self.held.as_deref().unwrap_or_default());
         let digest = hasher.finish();
         if digest != self.promised {
             return self.fail(Broken::Mismatch(format!("the source's {} bytes have the digest {digest}", self.taken)));
@@ -183,9 +216,6 @@ impl Body for VerifiedBody {
             if this.taken > this.size {
                 let reason = format!("the source has more than the {} bytes that the manifest says", this.size);
                 return this.fail(Broken::Mismatch(reason));
-            }
-            if let Some(hasher) = &mut this.hasher {
-                hasher.update(&bytes);
             }
             if let Some(before) = this.held.replace(this.leave.lease().hold(bytes)) {
                 return this.give(before);

@@ -49,7 +49,14 @@ async fn leave() -> Admitted {
 }
 
 async fn pass(content: &[u8], frames: Vec<Result<&'static [u8], &'static str>>) -> (Vec<u8>, Option<Broken>) {
-    let (body, watch) = VerifiedBody::new(source(frames), &blob(content), Arc::default(), leave().await, 1024);
+    let (body, watch) = VerifiedBody::new(
+        source(frames),
+        &blob(content),
+        Arc::default(),
+        leave().await,
+        1024,
+        Mark::start(&blob(content)),
+    );
     drain(body, &watch).await
 }
 
@@ -90,7 +97,14 @@ async fn a_source_that_fails_is_told_from_wrong_bytes() {
 
 #[tokio::test]
 async fn the_length_that_is_announced_is_exact() {
-    let (body, _) = VerifiedBody::new(source(vec![Ok(b"abcdef")]), &blob(b"abcdef"), Arc::default(), leave().await, 9);
+    let (body, _) = VerifiedBody::new(
+        source(vec![Ok(b"abcdef")]),
+        &blob(b"abcdef"),
+        Arc::default(),
+        leave().await,
+        9,
+        Mark::start(&blob(b"abcdef")),
+    );
     assert_eq!(body.size_hint().exact(), Some(6));
 }
 
@@ -99,7 +113,14 @@ async fn no_more_is_taken_than_the_pipe_holds_until_the_receiver_has_let_go() {
     let frames: Vec<_> = (0..6).map(|_| Ok(&b"0123456789"[..])).collect();
     let content = b"0123456789".repeat(6);
     let leave = leave().await;
-    let (body, _) = VerifiedBody::new(source(frames), &blob(&content), Arc::default(), leave.clone(), 25);
+    let (body, _) = VerifiedBody::new(
+        source(frames),
+        &blob(&content),
+        Arc::default(),
+        leave.clone(),
+        25,
+        Mark::start(&blob(&content)),
+    );
     let mut body = Box::pin(body);
     let mut taken = Vec::new();
     // Three frames: the third leaves while less than the limit is on its way.
@@ -114,4 +135,28 @@ async fn no_more_is_taken_than_the_pipe_holds_until_the_receiver_has_let_go() {
         rest += frame.unwrap().into_data().unwrap().len();
     }
     assert_eq!(rest, 30);
+}
+
+#[tokio::test]
+async fn a_body_may_begin_behind_what_was_sent_with_the_sum_of_that() {
+    let content = b"abcdefghij";
+    let frames = vec![Ok(&b"abc"[..]), Ok(b"def"), Ok(b"ghij")];
+    let start = Mark::start(&blob(content));
+    let (body, watch) = VerifiedBody::new(source(frames), &blob(content), Arc::default(), leave().await, 1024, start);
+    let mut body = Box::pin(body);
+    for _ in 0..2 {
+        body.frame().await.unwrap().unwrap();
+    }
+    assert!(watch.mark(2).is_none(), "that frame is long gone");
+    assert_eq!(watch.mark(6).map(|mark| mark.offset), Some(6));
+    let mark = watch.mark(5).unwrap();
+    assert_eq!(mark.offset, 3, "the last frame can't be cut in the sum");
+    for (rest, good) in [(&b"defghij"[..], true), (b"defghiJ", false)] {
+        let frames = vec![Ok(&rest[..4]), Ok(&rest[4..])];
+        let (body, watch) =
+            VerifiedBody::new(source(frames), &blob(content), Arc::default(), leave().await, 1024, mark.clone());
+        assert_eq!(body.size_hint().exact(), Some(7));
+        let (passed, broken) = drain(body, &watch).await;
+        assert_eq!((passed == b"defghij", broken.is_none()), (good, good));
+    }
 }

@@ -37,7 +37,7 @@ pub(super) struct ResumingBody {
     broken: u32,
     /// Where the last one did.
     broken_at: u64,
-    /// Bytes given so far.
+    /// Bytes given so far, and those before its beginning.
     given: u64,
     silence: Silence,
     state: State,
@@ -80,17 +80,20 @@ impl Silence {
 }
 
 impl ResumingBody {
-    /// A body that begins with `opened`.
+    /// A body that begins at `offset` (bytes) of the blob, with `opened`, which was opened to begin there.
     pub(super) fn new(
         source: &Repository,
         leave: &Admitted,
         blob: &Blob,
         policy: RetryPolicy,
         opened: OpenedBlob,
+        offset: u64,
     ) -> Self {
-        let state = State::Reading { body: opened.response.into_body(), pass_over: 0 };
+        // A source that takes no ranges begins at the start.
+        let state = State::Reading { body: opened.response.into_body(), pass_over: offset - opened.offset };
         let (source, leave, blob) = (source.clone(), leave.clone(), blob.clone());
-        Self { source, leave, blob, policy, broken: 0, broken_at: 0, given: 0, silence: Silence::default(), state }
+        let (broken, silence) = (0, Silence::default());
+        Self { source, leave, blob, policy, broken, broken_at: offset, given: offset, silence, state }
     }
 
     /// Opens the blob again behind what was given, after a wait; the failure itself where there is no further try.

@@ -14,6 +14,7 @@ mod bounds;
 mod caps;
 mod chunks;
 mod congestion;
+mod continuation;
 mod deadlines;
 mod fanout;
 mod held_back;

@@ -1,0 +1,151 @@
+//! A layer that one invocation's time is too short for goes on in the next, from where it was.
+//!
+//! `TRANSSHIP_LAYER_MIB` and `TRANSSHIP_RATE_MIB` make it larger than what these tests have time for.
+
+use std::time::Duration;
+
+use emulator::{Action, Fault, Image, Kind, Personality, image::generated_layer};
+use scenarios::{EventSource, Function, World, flows::logged_results, function::Settings, world::push_event};
+use serde_json::Value;
+
+use crate::support::{asked, prepare, watched, world_to};
+
+/// The functions' timeout: 8 s of it are work, and in the last 0.8 s nothing is begun.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Deliveries at most.
+const MOST: usize = 40;
+
+const MIB: u64 = 1 << 20;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A queue, a dead-letter queue, and both functions.
+struct Work {
+    world: World,
+    image: Image,
+    on_push: Function,
+    fanout: Function,
+}
+
+impl Work {
+    /// Towards such a registry, which reads each body at so many MiB a second.
+    async fn towards(personality: Personality, layer: u64, rate: u64) -> Self {
+        let world = world_to(personality, |builder| builder.discard_blobs()).await;
+        let image = Image::builder().layers([generated_layer(1, layer * MIB)]).build();
+        prepare(&world, &image);
+        for kind in [Kind::UploadPut, Kind::UploadPatch] {
+            world.destination.faults().add(Fault::on(kind).forever().then(Action::SlowRead(rate * MIB)));
+        }
+        let url = world.aws.sqs().create("work", Duration::from_secs(300));
+        let dead = world.aws.sqs().create("dead", Duration::from_secs(300));
+        let env = [("TRANSSHIP_QUEUE_URL", url.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+        let settings = || Settings { memory_mb: 128, ..Settings::default() };
+        let mut on_push = world.function_with("on-push", settings(), &env).await;
+        on_push.ready().await.expect("the function starts");
+        let fanout = world.function_with("fanout", settings(), &env).await;
+        Self { world, image, on_push, fanout }
+    }
+
+    /// Tells `on-push` of it and lets `fanout` go on until the queue is empty; the results in order.
+    async fn run(&mut self) -> Vec<Value> {
+        let outcome = self.on_push.invoke(push_event("team/app", "v1", &self.image.digest), TIMEOUT).await;
+        let answer = outcome.clone().ok().unwrap_or_else(|| panic!("{outcome:?}"));
+        let mapping = EventSource::new(self.world.aws.sqs(), "work").timeout(TIMEOUT);
+        let deliveries = mapping.drain(&mut self.fanout, MOST).await;
+        assert!(deliveries.iter().all(|delivery| delivery.kept.is_empty()), "{deliveries:?}");
+        assert_eq!(self.world.aws.sqs().messages("work").len(), 0);
+        let mut results = vec![answer["results"][0].clone()];
+        results.extend(logged_results(&self.fanout));
+        results
+    }
+
+    /// Bytes of bodies that the destination took.
+    fn sent(&self) -> u64 {
+        let uploads = |kind| matches!(kind, Kind::UploadPut | Kind::UploadPatch);
+        asked(&self.world.destination, |entry| uploads(entry.kind)).iter().map(|entry| entry.request_bytes).sum()
+    }
+
+    fn size(&self) -> u64 {
+        self.image.blobs().iter().filter_map(|blob| self.world.source.store().blob_size("team/app", blob)).sum()
+    }
+}
+
+fn outcomes(results: &[Value]) -> Vec<&str> {
+    results.iter().filter_map(|result| result["outcome"].as_str()).collect()
+}
+
+/// Runs it to its end, which must be a whole image after several invocations; bytes of the image, and bytes sent.
+async fn gets_through(personality: Personality, layer: u64, rate: u64) -> (u64, u64, usize) {
+    let mut work = Work::towards(personality, layer, rate).await;
+    let results = work.run().await;
+    let outcomes = outcomes(&results);
+    let (last, before) = outcomes.split_last().expect("there are results");
+    assert!(
+        *last == "synced" && !before.is_empty() && before.iter().all(|outcome| *outcome == "continued"),
+        "{results:#?}"
+    );
+    work.world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+    assert_eq!(work.world.destination.open_uploads(), 0);
+    let (size, sent) = (work.size(), work.sent());
+    eprintln!("{personality:?}: {size} bytes, {sent} sent, {} invocations", results.len());
+    (size, sent, results.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_goes_on_in_chunks_and_each_byte_is_sent_once() {
+    watched(async {
+        let (layer, rate) = (setting("TRANSSHIP_LAYER_MIB", 256), setting("TRANSSHIP_RATE_MIB", 12));
+        for personality in [Personality::Acr, Personality::Ecr] {
+            let (size, sent, invocations) = gets_through(personality, layer, rate).await;
+            // A machine that stands still may cut a chunk, which is sent again.
+            let chunks = (invocations as u64 - 1) * 16 * MIB;
+            assert!((size..=size + chunks).contains(&sent), "{personality:?}: {sent} of {size}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_cut_is_sent_in_chunks_by_the_next_invocation() {
+    watched(async {
+        // Expected to be done in one invocation, and then the registry is slow.
+        let (size, sent, _) = gets_through(Personality::Plain, 96, 8).await;
+        assert!(sent > size && sent < 2 * size + 32 * MIB, "{sent} of {size}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_moves_nothing_twice_ends_as_a_failure_with_the_reason() {
+    watched(async {
+        // It takes one body alone.
+        let mut work = Work::towards(Personality::Ghcr, 96, 4).await;
+        let results = work.run().await;
+        let last = results.last().unwrap();
+        assert_eq!(last["error_type"], "DeadlineExceeded", "{results:#?}");
+        assert!(last["error_message"].as_str().unwrap().contains("in a row moved nothing"), "{last}");
+        let dead = work.world.aws.sqs().messages("dead");
+        assert_eq!(dead.len(), 1);
+        assert!(dead[0].body.contains("\"continue\""), "it can be redriven as it is: {}", dead[0].body);
+        assert_eq!(work.world.destination.store().tags("mirror/team/app").len(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_expired_meanwhile_starts_the_blob_again() {
+    watched(async {
+        let mut work = Work::towards(Personality::Acr, 192, 12).await;
+        let outcome = work.on_push.invoke(push_event("team/app", "v1", &work.image.digest), TIMEOUT).await;
+        assert_eq!(outcome.clone().ok().unwrap()["results"][0]["outcome"], "continued", "{outcome:?}");
+        work.world.destination.expire_uploads();
+        let mapping = EventSource::new(work.world.aws.sqs(), "work").timeout(TIMEOUT);
+        mapping.drain(&mut work.fanout, MOST).await;
+        work.world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+        assert!(work.sent() > work.size());
+    })
+    .await;
+}
