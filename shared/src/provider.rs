@@ -82,7 +82,7 @@ impl Provider {
 
     /// The way of sending blobs that this provider takes for every size.
     ///
-    /// Sources: `docs/registries.md`. A new provider doesn't compile until it is decided.
+    /// Sources: `docs/registries/`. A new provider doesn't compile until it is decided.
     #[must_use]
     pub fn upload_strategy(self) -> UploadStrategy {
         match self {

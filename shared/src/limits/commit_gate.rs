@@ -1,7 +1,7 @@
 //! No manifest before its blobs: who wants to put one needs a [`CommitPermit`], and only the gate makes them.
 //!
 //! ECR answers a blob's `PUT` with 201 before the blob is good for a manifest, and its blob `HEAD` says yes too
-//! early as well; under load the lag is hundreds of milliseconds (facts: `docs/registries.md`). So at ECR the gate
+//! early as well; under load the lag is hundreds of milliseconds (`docs/registries/ecr.md`). So at ECR the gate
 //! asks `BatchCheckLayerAvailability` until it says `AVAILABLE`. Elsewhere the registry's own 201 is the word.
 
 use std::{collections::HashSet, sync::Arc, sync::Mutex, time::Duration};
