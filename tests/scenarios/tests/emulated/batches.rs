@@ -82,12 +82,41 @@ async fn what_can_not_be_begun_in_time_goes_back_untouched() {
         assert_eq!(logged_results(&fanout).len(), 1, "what was not begun has no result");
         let loud = |record: &&Value| ["ERROR", "WARN"].iter().any(|level| record["level"] == *level);
         let texts: Vec<String> = records.iter().filter(loud).map(Value::to_string).collect();
-        assert!(texts.iter().all(|text| names[1..].iter().all(|name| !text.contains(name))), "{texts:?}");
+        assert!(
+            texts.iter().all(|text| names[1..].iter().all(|name| !text.contains(&format!("team/{name}")))),
+            "{texts:?}"
+        );
 
         world.source.faults().clear();
         let source = EventSource::new(sqs, "work").batch_size(10).timeout(LIMIT);
         assert!(source.deliver(&mut fanout).await.unwrap().kept.is_empty());
         assert_eq!(sqs.messages("work").len(), 1, "the others are done, one waits for its time");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_after_it_buried_a_message_loses_none() {
+    watched(async {
+        let world = world(&["app"]).await;
+        let sqs = world.aws.sqs();
+        sqs.create("work", Duration::from_secs(60));
+        let dead = sqs.create("dead", Duration::from_secs(60));
+        sqs.send("work", "no JSON");
+        sqs.send("work", &message("app"));
+        let stuck = world.source.faults().add(Fault::on(Kind::ManifestGet).then(Action::Stall));
+        let mut fanout = world.function("fanout", &[("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())]).await;
+        let source = EventSource::new(sqs, "work").batch_size(10).timeout(LIMIT);
+        tokio::select! {
+            delivery = source.deliver(&mut fanout) => panic!("it should hang: {delivery:?}"),
+            () = eventually("the second one is begun", || stuck.count() == 1) => {}
+        }
+        fanout.kill().await;
+        assert_eq!((sqs.messages("work").len(), sqs.messages("dead").len()), (2, 1));
+        sqs.skip_waiting("work");
+        assert!(source.deliver(&mut fanout).await.unwrap().kept.is_empty());
+        assert_eq!((sqs.messages("work").len(), sqs.messages("dead").len()), (0, 2), "twice, and not never");
+        assert_eq!(put(&world), ["app"]);
     })
     .await;
 }

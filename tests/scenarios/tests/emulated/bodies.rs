@@ -94,6 +94,22 @@ async fn without_a_queue_of_ones_own_several_destinations_are_done_in_place() {
 }
 
 #[tokio::test]
+async fn a_fifo_queues_event_is_done_in_place_so_that_nothing_overtakes_it() {
+    watched(async {
+        let (world, image) = world().await;
+        world.destination.store().create_repository("nowhere/team/app");
+        let work = world.aws.sqs().create("work.fifo", Duration::from_secs(30));
+        let mut fanout = world.function("fanout", &[("TRANSSHIP_QUEUE_URL", work.as_str())]).await;
+        world.aws.sqs().send("work.fifo", &push_event("team/app", "v1", &image.digest).to_string());
+        let source = EventSource::new(world.aws.sqs(), "work.fifo").timeout(LIMIT);
+        assert!(source.deliver(&mut fanout).await.unwrap().kept.is_empty());
+        assert_eq!(world.aws.sqs().messages("work.fifo").len(), 0);
+        assert_both_are_whole(&world);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_event_that_on_push_would_ignore_is_done_and_says_so() {
     watched(async {
         let (world, image) = world().await;
