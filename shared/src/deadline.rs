@@ -6,7 +6,11 @@ use tokio::time::Instant;
 
 /// The moment by which an invocation must have ended its work.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline(Instant);
+pub struct Deadline {
+    at: Instant,
+    /// How long after it what was begun may still be put in order.
+    ending: Duration,
+}
 
 /// The deadline came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,13 +21,25 @@ impl Deadline {
     /// A deadline that far from now.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
-        Self(Instant::now() + duration)
+        Self { at: Instant::now() + duration, ending: Duration::ZERO }
+    }
+
+    /// The same, with time behind it for putting in order what was begun: no work, but what would else be left behind.
+    #[must_use]
+    pub fn with_ending(self, ending: Duration) -> Self {
+        Self { ending, ..self }
+    }
+
+    /// The deadline of what puts in order: `most` from now, and no later than this one's ending.
+    #[must_use]
+    pub fn of_ending(&self, most: Duration) -> Self {
+        Self { at: (self.at + self.ending).min(Instant::now() + most), ending: Duration::ZERO }
     }
 
     /// Time left; zero when it has passed.
     #[must_use]
     pub fn left(&self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        self.at.saturating_duration_since(Instant::now())
     }
 
     /// Runs `work` until the deadline at the latest.
@@ -31,7 +47,15 @@ impl Deadline {
     /// # Errors
     /// [`DeadlinePassed`], and `work` is dropped.
     pub async fn bound<F: Future>(&self, work: F) -> Result<F::Output, DeadlinePassed> {
-        tokio::time::timeout_at(self.0, work).await.map_err(|_| DeadlinePassed)
+        tokio::time::timeout_at(self.at, work).await.map_err(|_| DeadlinePassed)
+    }
+
+    /// Runs `work`, which ends by itself at the deadline, until its ending at the latest.
+    ///
+    /// # Errors
+    /// [`DeadlinePassed`], and `work` is dropped.
+    pub async fn bound_with_ending<F: Future>(&self, work: F) -> Result<F::Output, DeadlinePassed> {
+        tokio::time::timeout_at(self.at + self.ending, work).await.map_err(|_| DeadlinePassed)
     }
 
     /// Waits for `duration`, unless the deadline would pass first: then it says so at once.
@@ -58,6 +82,16 @@ mod tests {
         let before = Instant::now();
         assert_eq!(deadline.sleep(Duration::from_secs(1)).await, Err(DeadlinePassed));
         assert_eq!(Instant::now(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_puts_in_order_has_a_time_of_its_own() {
+        let (begun, second) = (Instant::now(), Duration::from_secs(1));
+        let deadline = Deadline::after(2 * second).with_ending(second);
+        assert_eq!(deadline.of_ending(5 * second).left(), 3 * second, "work may end early");
+        assert_eq!(deadline.bound_with_ending(std::future::pending::<()>()).await, Err(DeadlinePassed));
+        assert_eq!(begun.elapsed(), 3 * second);
+        assert_eq!(deadline.of_ending(second).left(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -62,6 +62,7 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         pulls: Pulls::default(),
         sent: SentLately::default(),
         blobs_at: BlobsAt::default(),
+        least_chunk: std::sync::atomic::AtomicU64::new(0),
     };
     Repository::destination(Arc::new(client), "team/app", None, run())
 }
@@ -97,9 +98,9 @@ async fn leave(repository: &Repository, blob: &Blob) -> Admitted {
 async fn upload(repository: &Repository, content: &'static [u8]) -> Result<(), Error> {
     let blob = blob(content);
     let leave = leave(repository, &blob).await;
-    let window = repository.copy_window(&blob, leave.lease());
+    let window = repository.copy_window(&blob, leave.lease().bytes());
     match repository.start_upload(&leave, &blob.digest, None).await? {
-        Started::Session(session) => repository.upload(&session, &blob, body(content), window).await,
+        Started::Session(mut session) => repository.upload(&mut session, &blob, body(content), window).await,
         Started::Mounted => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ mod convert;
 mod limits;
 mod manifests;
 mod objects;
+mod parents;
 mod personality;
 mod referrers;
 mod reply;
@@ -188,6 +189,8 @@ pub(crate) struct Shared {
     pub(crate) referrers_page: Option<usize>,
     /// Docker Hub: how many manifest reads are allowed.
     pub(crate) pull_limit: Option<u64>,
+    /// Harbor: the bytes that a project may hold.
+    pub(crate) quota: Option<u64>,
     pub(crate) pulls: AtomicU64,
     pub(crate) blob_mounting: AtomicBool,
     /// Tokens issued before this are expired.

@@ -151,16 +151,20 @@ impl BlobTask<'_> {
         })
     }
 
-    async fn send(&self, leave: &Admitted, session: Session, opened: OpenedBlob) -> Result<Arrived, Error> {
+    async fn send(&self, leave: &Admitted, mut session: Session, opened: OpenedBlob) -> Result<Arrived, Error> {
         let policy = RetryPolicy { max_attempts: self.limits.max_attempts };
-        let window = self.destination.copy_window(self.blob, leave.lease());
+        let window = self.destination.copy_window(self.blob, leave.lease().bytes());
+        if let Some(least) = self.destination.wants_more(&session, self.blob, window) {
+            self.destination.cancel_upload(session).await;
+            return Err(self.too_small(least));
+        }
         let source = ResumingBody::new(self.source, leave, self.blob, policy, opened);
         let (body, watch) =
             VerifiedBody::new(source.boxed(), self.blob, self.tally.read_counter(), leave.clone(), window.pipe);
         let body = StreamBody { body: body.boxed(), progress: watch.progress.clone() };
         let mut stopped = self.stopped.clone();
         let sent = tokio::select! {
-            sent = self.destination.upload(&session, self.blob, body, window) =>
+            sent = self.destination.upload(&mut session, self.blob, body, window) =>
                 sent.map_err(|error| self.cause(error, &watch)),
             _ = stopped.wait_for(|stop| *stop) => Err(self.given_up()),
         };
@@ -196,6 +200,25 @@ impl BlobTask<'_> {
                 }
             },
         }
+    }
+
+    /// The registry wants larger chunks than this copy has leave for. A registry's wish is not trusted to allocate by, and
+    /// who has leave waits for no more: it is asked for anew, with what was learnt, if there can ever be as much.
+    fn too_small(&self, least: u64) -> Error {
+        let most = self.destination.copy_bytes(self.blob).min(self.budget.for_copies());
+        let window = self.destination.copy_window(self.blob, most);
+        let wants = format!(
+            "copying blob {} to {}: the registry wants chunks of {least} bytes at least",
+            self.blob.digest, self.destination
+        );
+        if window.chunk >= least {
+            return Error::new(ErrorType::Unavailable, wants).retry_above();
+        }
+        let text = format!(
+            "{wants}, and the byte budget has room for {}: give the function more memory, or raise limits.buffer_bytes",
+            window.chunk
+        );
+        Error::new(ErrorType::InvalidConfig, text)
     }
 
     fn given_up(&self) -> Error {

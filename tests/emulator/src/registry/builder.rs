@@ -42,6 +42,7 @@ pub struct Builder {
     keep_blobs: Option<u64>,
     referrers_page: Option<usize>,
     pull_limit: Option<u64>,
+    quota: Option<u64>,
     blob_mounting: bool,
     max_concurrent_streams: u32,
     http1_only: bool,
@@ -78,6 +79,7 @@ impl Builder {
             keep_blobs: None,
             referrers_page: None,
             pull_limit: None,
+            quota: None,
             max_concurrent_streams: 100,
             http1_only: false,
             buckets: Buckets::default(),
@@ -272,11 +274,32 @@ impl Builder {
         self
     }
 
+    /// Harbor: how many bytes of blobs its repositories may hold before uploads are refused with 412.
+    #[must_use]
+    pub fn quota(mut self, bytes: u64) -> Self {
+        self.quota = Some(bytes);
+        self
+    }
+
+    /// Say `OCI-Chunk-Min-Length`, and refuse smaller chunks but the last.
+    #[must_use]
+    pub fn least_chunk(mut self, bytes: u64) -> Self {
+        self.traits.least_chunk = Some(bytes);
+        self
+    }
+
     /// Serve the content of another registry.
     #[must_use]
     pub fn store(mut self, store: &Store) -> Self {
         self.store = store.clone();
         self
+    }
+
+    /// The host that an ECR registry to be is known by.
+    #[must_use]
+    pub fn ecr_host(&self) -> Option<String> {
+        let host = format!("{}.dkr.ecr.{}.amazonaws.com", self.account, self.region);
+        (self.personality == Personality::Ecr).then_some(host)
     }
 
     /// Starts the servers on the current runtime.
@@ -303,6 +326,7 @@ impl Builder {
             keep_blobs: self.keep_blobs,
             referrers_page: self.referrers_page,
             pull_limit: self.pull_limit,
+            quota: self.quota,
             pulls: AtomicU64::new(0),
             blob_mounting: AtomicBool::new(self.blob_mounting),
             tokens_since: AtomicU64::new(0),
