@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 use futures::future::BoxFuture;
@@ -204,6 +204,7 @@ impl Registries {
             pulls: Pulls::default(),
             sent: SentLately::default(),
             blobs_at: BlobsAt::default(),
+            least_chunk: AtomicU64::new(0),
             host: registry.host,
         };
         Ok(Known { client: Arc::new(client), api, repositories })

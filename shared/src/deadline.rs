@@ -10,6 +10,8 @@ pub struct Deadline {
     end: Instant,
     /// From when on work is brought to a boundary, where another invocation can go on with it.
     hand_over: Option<Instant>,
+    /// How long after it what was begun may still be put in order.
+    ending: Duration,
 }
 
 /// The deadline came first.
@@ -21,7 +23,7 @@ impl Deadline {
     /// A deadline that far from now.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
-        Self { end: Instant::now() + duration, hand_over: None }
+        Self { end: Instant::now() + duration, hand_over: None, ending: Duration::ZERO }
     }
 
     /// The same deadline, for work that another invocation can go on with: it is brought to a boundary from `before` its
@@ -43,6 +45,19 @@ impl Deadline {
         self.hand_over.is_some_and(|moment| Instant::now() >= moment)
     }
 
+    /// The same, with time behind it for putting in order what was begun: no work, but what would else be left behind.
+    #[must_use]
+    pub fn with_ending(self, ending: Duration) -> Self {
+        Self { ending, ..self }
+    }
+
+    /// The deadline of what puts in order: `most` from now, and no later than this one's ending.
+    #[must_use]
+    pub fn of_ending(&self, most: Duration) -> Self {
+        let end = (self.end + self.ending).min(Instant::now() + most);
+        Self { end, hand_over: None, ending: Duration::ZERO }
+    }
+
     /// Time left; zero when it has passed.
     #[must_use]
     pub fn left(&self) -> Duration {
@@ -55,6 +70,14 @@ impl Deadline {
     /// [`DeadlinePassed`], and `work` is dropped.
     pub async fn bound<F: Future>(&self, work: F) -> Result<F::Output, DeadlinePassed> {
         tokio::time::timeout_at(self.end, work).await.map_err(|_| DeadlinePassed)
+    }
+
+    /// Runs `work`, which ends by itself at the deadline, until its ending at the latest.
+    ///
+    /// # Errors
+    /// [`DeadlinePassed`], and `work` is dropped.
+    pub async fn bound_with_ending<F: Future>(&self, work: F) -> Result<F::Output, DeadlinePassed> {
+        tokio::time::timeout_at(self.end + self.ending, work).await.map_err(|_| DeadlinePassed)
     }
 
     /// Waits for `duration`, unless the deadline would pass first: then it says so at once.
@@ -92,6 +115,16 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(handing.hands_over() && !deadline.hands_over());
         assert_eq!(handing.left(), deadline.left());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_puts_in_order_has_a_time_of_its_own() {
+        let (begun, second) = (Instant::now(), Duration::from_secs(1));
+        let deadline = Deadline::after(2 * second).with_ending(second);
+        assert_eq!(deadline.of_ending(5 * second).left(), 3 * second, "work may end early");
+        assert_eq!(deadline.bound_with_ending(std::future::pending::<()>()).await, Err(DeadlinePassed));
+        assert_eq!(begun.elapsed(), 3 * second);
+        assert_eq!(deadline.of_ending(second).left(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,10 @@ mod request;
 mod sent;
 mod upload;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 pub use auth::{
     AnonymousLogin, Authenticator, KeptLogin, Login, LoginIssued, LoginRequest, LoginSource, Secret, ServicePrincipal,
@@ -55,6 +58,8 @@ pub struct RegistryClient {
     pub sent: SentLately,
     /// Whether it sends blobs itself.
     pub blobs_at: BlobsAt,
+    /// The least size of a chunk in bytes, as it said last (`OCI-Chunk-Min-Length`); 0: it has not.
+    pub least_chunk: AtomicU64,
 }
 
 /// What one registry takes of each kind of request: registries count them apart, so a refusal of one slows no other.

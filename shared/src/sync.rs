@@ -125,8 +125,10 @@ impl Syncer {
     pub async fn go_on(&self, request: &SyncRequest, begun: &Begun, deadline: Deadline) -> SyncReport {
         let started = Instant::now();
         let tally = Tally::of(begun);
-        // Each wait inside is bounded and says what it waited for; this bounds what might have been forgotten.
-        let result = deadline.bound(Box::pin(self.rounds(request, deadline, &tally))).await.unwrap_or_else(|passed| {
+        // Each wait inside is bounded and says what it waited for; this bounds what might have been forgotten, and
+        // leaves uploads that broke off at the deadline the time to be cancelled.
+        let result = deadline.bound_with_ending(Box::pin(self.rounds(request, deadline, &tally))).await;
+        let result = result.unwrap_or_else(|passed| {
             Err(Error::new(ErrorType::DeadlineExceeded, format!("syncing {}: {passed}", request.source)))
         });
         let (result, left) = match result {

@@ -62,6 +62,7 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         pulls: Pulls::default(),
         sent: SentLately::default(),
         blobs_at: BlobsAt::default(),
+        least_chunk: std::sync::atomic::AtomicU64::new(0),
     };
     Repository::destination(Arc::new(client), "team/app", None, run())
 }
@@ -101,10 +102,10 @@ async fn upload(repository: &Repository, content: &'static [u8]) -> Result<(), E
     let blob = blob(content);
     let leave = leave(repository, &blob).await;
     let strategy = repository.client().provider.upload_strategy();
-    let window = repository.copy_window(&blob, leave.lease(), strategy);
+    let window = repository.copy_window(&blob, leave.lease().bytes(), strategy);
     match repository.start_upload(&leave, &blob.digest, None).await? {
-        Started::Session(session) => {
-            repository.upload(&session, &blob, body(content), window, strategy, &|_, _| {}).await
+        Started::Session(mut session) => {
+            repository.upload(&mut session, &blob, body(content), window, strategy, &|_, _| {}).await
         }
         Started::Mounted => Ok(()),
     }

@@ -25,6 +25,9 @@ use transfer::{
 /// MiB of memory for which Lambda gives one virtual CPU (AWS Lambda developer guide, "Configure Lambda function memory").
 const MIB_PER_CPU: u64 = 1769;
 
+/// The longest that cancelling uploads may take behind the deadline, twice. Chosen: a DELETE takes one round trip.
+const LONGEST_ENDING: Duration = Duration::from_secs(4);
+
 /// The longest that Lambda lets an invocation run (AWS Lambda developer guide, "Lambda quotas").
 const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
@@ -126,7 +129,9 @@ where
         let serve = service_fn(|event: LambdaEvent<Value>| {
             let LambdaEvent { payload, context } = event;
             let (work, report) = time_left(context.deadline(), SystemTime::now(), margin);
-            let (deadline, ends) = (Deadline::after(work), Deadline::after(report));
+            // Of the margin, the first part is for what must not be left behind, the rest for saying what was done.
+            let ending = (report - work).min(LONGEST_ENDING) / 2;
+            let (deadline, ends) = (Deadline::after(work).with_ending(ending), Deadline::after(report));
             let invocation = Invocation { payload, request_id: context.request_id, deadline, ends };
             handler(Arc::clone(&app), invocation)
         });

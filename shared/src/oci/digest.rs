@@ -55,6 +55,12 @@ impl Digest {
         })
     }
 
+    /// Whether it is one of SHA-256, which every registry takes.
+    #[must_use]
+    pub fn is_sha256(&self) -> bool {
+        self.0.starts_with("sha256:")
+    }
+
     /// The whole text, `algorithm:hex`.
     #[must_use]
     pub fn as_str(&self) -> &str {

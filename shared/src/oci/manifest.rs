@@ -29,7 +29,8 @@ pub struct Manifest {
     pub bytes: Bytes,
     /// The manifests that an index lists, in its order; empty for an image or artifact.
     pub children: Vec<Child>,
-    /// The blobs that an image or artifact needs: its config, then its layers, each digest once.
+    /// The blobs that it needs: of an image its config, then its layers; of an index those that it lists beside manifests,
+    /// as BuildKit's caches do. Each digest once.
     pub blobs: Vec<Blob>,
     /// Whether this is an index (a Docker manifest list included).
     pub is_index: bool,
@@ -131,6 +132,10 @@ impl Manifest {
                 let index: ImageIndex = serde_json::from_slice(&bytes).map_err(invalid)?;
                 for descriptor in index.manifests() {
                     let media_type = descriptor.media_type().to_string();
+                    if is_blob(&media_type) {
+                        push_blob(&mut blobs, descriptor)?;
+                        continue;
+                    }
                     let is_index = matches!(Shape::known(&media_type), Some(Shape::Index));
                     children.push(Child { digest: digest_of(descriptor)?, size: descriptor.size(), is_index });
                 }
@@ -221,6 +226,21 @@ fn push_blob(blobs: &mut Vec<Blob>, descriptor: &Descriptor) -> Result<(), Manif
         }
     }
     Ok(())
+}
+
+/// Whether an index calls it a layer or a configuration, so that it is no manifest.
+///
+/// Source: OCI image-spec and Docker's image manifest v2 schema 2, media types; BuildKit, "Registry cache".
+fn is_blob(media_type: &str) -> bool {
+    const FAMILIES: [&str; 6] = [
+        "application/vnd.oci.image.layer.",
+        "application/vnd.oci.image.config.",
+        "application/vnd.docker.image.rootfs.",
+        "application/vnd.docker.container.image.",
+        "application/vnd.buildkit.cacheconfig.",
+        "application/vnd.oci.empty.",
+    ];
+    FAMILIES.iter().any(|family| media_type.starts_with(family))
 }
 
 /// Source: OCI image-spec, "Non-Distributable Layers"; Docker image manifest v2 schema 2, `foreign` layers.

@@ -6,7 +6,10 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 
-use super::{Repository, request::Operation};
+use super::{
+    Repository,
+    request::{ALGORITHM_ADVICE, Operation},
+};
 use crate::{
     error::{Error, ErrorType},
     limits::{Claim, CommitPermit, ManifestRoom, TooManyManifests},
@@ -136,7 +139,19 @@ impl Repository {
         let manifest = permit.manifest();
         // Whoever publishes tries again, as it takes a new permit.
         let operation = Operation::new(Action::PutManifest, target).once();
-        let mut request = Request::new(Method::PUT, self.url(&format!("manifests/{target}")));
+        let url = self.url(&format!("manifests/{target}"));
+        // A registry that is told a tag alone makes up the digest, and not of another algorithm than sha256.
+        let tagging = (target != manifest.digest.as_str() && !manifest.digest.is_sha256()).then(|| {
+            let mut url = self.url(&format!("manifests/{}", manifest.digest));
+            url.query_pairs_mut().append_pair("tag", target);
+            url
+        });
+        let asks_for_tag = tagging.is_some();
+        let operation = match asks_for_tag {
+            true => Operation::new(Action::PutManifest, &manifest.digest).once(),
+            false => operation,
+        };
+        let mut request = Request::new(Method::PUT, tagging.unwrap_or(url));
         let media_type = HeaderValue::from_str(&manifest.media_type).map_err(|_| {
             Error::new(ErrorType::ManifestInvalid, format!("{}: its media type is no header value", manifest.digest))
         })?;
@@ -145,6 +160,14 @@ impl Repository {
         // ECR and others answer 200 or 201; the body says nothing.
         let response =
             self.send(&operation, request, &[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED]).await?;
+        // Source: OCI distribution-spec, draft of 1.2, end-7b: a tag that was set is named in the answer.
+        if asks_for_tag && response.header("oci-tag") != Some(target) {
+            let text = format!(
+                "{}: the registry took it, and did not put tag `{target}` on it{ALGORITHM_ADVICE}",
+                self.doing(&operation)
+            );
+            return Err(Error::new(ErrorType::ManifestInvalid, text));
+        }
         let answered = response.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
         match answered {
             Some(answered) if !answered.matches(&manifest.bytes) => Err(Error::new(

@@ -325,7 +325,14 @@ impl Repository {
         if writes_manifest && refused.status.is_client_error() && (ecr_says_so || message.contains("immutable")) {
             return (ErrorType::TagImmutable, "; the tag can't be moved: push under another tag, or make it mutable");
         }
+        let object = operation.object.as_str();
         match (refused.status.as_u16(), code) {
+            // What the object is called is all that can be wrong with it: the bytes were verified.
+            (400 | 405, "" | "DIGEST_INVALID" | "UNSUPPORTED" | "MANIFEST_INVALID" | "NAME_INVALID")
+                if self.side == Side::Destination && object.contains(':') && !object.starts_with("sha256:") =>
+            {
+                (ErrorType::ManifestInvalid, ALGORITHM_ADVICE)
+            }
             (401, _) => (ErrorType::Unauthorized, "; check this registry's credentials"),
             (403, _) => (ErrorType::Denied, "; give these credentials (or this role) the right to do it"),
             // Reads of blobs follow redirects; nothing else is expected to lead away.
@@ -333,6 +340,14 @@ impl Repository {
             (404, "NAME_UNKNOWN") if self.side == Side::Destination => (ErrorType::RepositoryNotFound, CREATE_ADVICE),
             // ECR names missing layers in the text, and its code for it is not documented.
             (404, _) if writes_manifest => (ErrorType::BlobUnavailable, "; what is missing is sent again"),
+            // A body, a method or a chunk that the registry does not take, as Docker Hub (400), GAR (405), ACR (413) and ECR
+            // (short parts) say it: the strategy is another provider's.
+            (405 | 411 | 413, _) | (400, "") if operation.action == Action::Upload => {
+                (ErrorType::InvalidConfig, WAY_ADVICE)
+            }
+            (400, "BLOB_UPLOAD_INVALID") if operation.action == Action::Upload && message.contains("layer parts") => {
+                (ErrorType::InvalidConfig, WAY_ADVICE)
+            }
             // An upload session that is gone, or bytes (verified here) that broke on their way: a new session does.
             (404 | 416, _) if operation.action == Action::Upload => (ErrorType::Unavailable, ""),
             (_, "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" | "DIGEST_INVALID" | "SIZE_INVALID")
@@ -362,6 +377,14 @@ impl Repository {
         }
     }
 }
+
+/// What to do about an upload that is sent in a way that the registry does not take.
+pub(super) const WAY_ADVICE: &str = "; the registry does not take uploads sent in this way: set registries.HOST.provider to \
+                                     what it is, or raise the limits of the proxy in front of it";
+
+/// What to do about a digest that is none of SHA-256.
+pub(super) const ALGORITHM_ADVICE: &str =
+    "; the registry does not take digests of this algorithm: push the image with sha256 digests, or send it elsewhere";
 
 /// What to do about a repository that is missing at the destination.
 pub const CREATE_ADVICE: &str =

@@ -6,12 +6,14 @@ mod session;
 mod single_patch;
 mod streamed_put;
 
+use std::sync::atomic::Ordering;
+
 pub use session::{Session, Started};
 
 use url::Url;
 
 use super::Repository;
-use crate::{error::Error, limits::ByteLease, oci::Blob, provider::UploadStrategy, transport::StreamBody};
+use crate::{error::Error, oci::Blob, provider::UploadStrategy, transport::StreamBody};
 
 /// Bytes that have left the source's connection and not yet the destination's. Chosen: sixteen h2 frames, which no
 /// measurement tells from more (`docs/limits.md`).
@@ -35,45 +37,69 @@ impl Repository {
     pub fn copy_bytes(&self, blob: &Blob, strategy: UploadStrategy) -> u64 {
         let body = match strategy {
             UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => PIPE_BYTES,
-            UploadStrategy::Chunked { chunk } => chunk,
+            UploadStrategy::Chunked { chunk } => self.chunk(chunk),
         };
         body.min(blob.size) + spare(blob)
     }
 
     /// What may be done with a lease of so many bytes, which is less than was wanted where the whole budget is.
     #[must_use]
-    pub fn copy_window(&self, blob: &Blob, lease: &ByteLease, strategy: UploadStrategy) -> CopyWindow {
+    pub fn copy_window(&self, blob: &Blob, lease: u64, strategy: UploadStrategy) -> CopyWindow {
         // Where not even the connection's own buffers are covered, there is one copy at a time and little in it.
-        let left = lease.bytes().saturating_sub(spare(blob)).max(lease.bytes() / 4).max(1);
+        let left = lease.saturating_sub(spare(blob)).max(lease / 4).max(1);
         match strategy {
             UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => {
                 CopyWindow { pipe: left.min(PIPE_BYTES), chunk: left }
             }
             UploadStrategy::Chunked { chunk } => {
-                let chunk = chunk.min(left);
+                let chunk = self.chunk(chunk).min(left);
                 // The end of a frame may belong to the next chunk, and the whole frame is held for it.
                 CopyWindow { pipe: chunk + READ_BUFFER_BYTES.min(blob.size), chunk }
             }
         }
     }
 
-    /// Closes `session` with what it holds, which for a blob without bytes is all there is.
+    /// Our own size of a chunk, or the registry's if it wants larger ones.
+    fn chunk(&self, own: u64) -> u64 {
+        own.max(self.client.least_chunk.load(Ordering::Relaxed))
+    }
+
+    /// The least size of a chunk, where `window` has less room than the registry behind `session` wants of `blob`. The
+    /// last chunk, which may be the only one, is exempt.
+    #[must_use]
+    pub fn wants_more(
+        &self,
+        session: &Session,
+        blob: &Blob,
+        window: CopyWindow,
+        strategy: UploadStrategy,
+    ) -> Option<u64> {
+        match strategy {
+            UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => None,
+            UploadStrategy::Chunked { .. } => {
+                session.least_chunk.filter(|least| *least > window.chunk && window.chunk < blob.size)
+            }
+        }
+    }
+
+    /// Closes `session`, which has been sent nothing: `blob` has no bytes.
     ///
     /// # Errors
-    /// All that a request can meet.
+    /// `ManifestInvalid`: the registry takes no such blob, as ECR doesn't; and all that a request can meet.
     pub async fn close_upload(&self, session: &Session, blob: &Blob) -> Result<(), Error> {
-        streamed_put::close(self, &session.location, blob).await
+        streamed_put::close_empty(self, &session.location, blob).await
     }
 
     /// Sends the bytes of `blob` into `session` by `strategy` and closes it. The registry commits the blob, or nothing.
-    /// `taken` hears of each chunk that the registry has taken: where the upload goes on, and how many bytes it has.
+    /// `session` goes where the registry's last answer said, so that it can be cancelled whenever this is dropped; `taken`
+    /// hears of each chunk that the registry has taken: where the upload goes on, and how many bytes it has.
     ///
     /// # Errors
     /// All that a request can meet, `DigestMismatch` where the registry computes another digest, `DeadlineExceeded` where
     /// the next invocation should go on.
     pub async fn upload(
         &self,
-        session: &Session,
+        session: &mut Session,
         blob: &Blob,
         body: StreamBody,
         window: CopyWindow,

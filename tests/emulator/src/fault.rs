@@ -100,6 +100,19 @@ impl Action {
         Self::Status { code: 429, headers, body: "Too Many Requests (HAP429).\n".to_owned() }
     }
 
+    /// 429 as the proxy in front of Quay says it: a page, without `Retry-After`.
+    #[must_use]
+    pub fn quay_rate_limit() -> Self {
+        let body = "<html>\r\n<head><title>429 Too Many Requests</title></head>\r\n<body>\r\n\
+                    <center><h1>429 Too Many Requests</h1></center>\r\n<hr><center>nginx</center>\r\n\
+                    </body>\r\n</html>\r\n";
+        Self::Status {
+            code: 429,
+            headers: vec![("Content-Type".to_owned(), "text/html".to_owned())],
+            body: body.to_owned(),
+        }
+    }
+
     /// Whether this happens to the answer rather than to the request.
     fn late(&self) -> bool {
         match self {

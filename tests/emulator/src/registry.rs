@@ -9,6 +9,7 @@ mod convert;
 mod limits;
 mod manifests;
 mod objects;
+mod parents;
 mod personality;
 mod referrers;
 mod reply;
@@ -211,6 +212,8 @@ pub(crate) struct Shared {
     pub(crate) list_page: Option<usize>,
     /// Docker Hub: how many manifest reads are allowed.
     pub(crate) pull_limit: Option<u64>,
+    /// Harbor: the bytes that a project may hold.
+    pub(crate) quota: Option<u64>,
     pub(crate) pulls: AtomicU64,
     pub(crate) blob_mounting: AtomicBool,
     /// Whether blob reads are redirected, where there is a server for that.

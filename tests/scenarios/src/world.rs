@@ -54,13 +54,15 @@ impl World {
         Self::join(change(source), Some(SOURCE), destination, host).await
     }
 
-    /// Between two registries of any kind but private ECR, each known by its address: for messages that name both ends.
+    /// Between two registries of any kind: for messages that name both ends. ECR's are known by their own hosts, so that two
+    /// of them need an account or a region each; the others by their addresses.
     pub async fn between(source: Builder, destination: Builder) -> Self {
         Self::join(source, None, destination, None).await
     }
 
     async fn join(source: Builder, source_host: Option<&str>, destination: Builder, host: Option<&str>) -> Self {
         let authority = Authority::new();
+        let (source_known, known) = (source.ecr_host(), destination.ecr_host());
         let source = source.tls(&authority).start().await;
         let destination = destination.tls(&authority).start().await;
         let of = |personality: Personality| -> Vec<Registry> {
@@ -70,8 +72,8 @@ impl World {
         let ecr = Arc::new(EcrApi::new(of(Personality::Ecr)));
         let public: Arc<dyn Api> = Arc::new(EcrPublicApi::new(of(Personality::EcrPublic)));
         let aws = Aws::start(vec![ecr.clone(), public]).await;
-        let source_host = source_host.map_or_else(|| source.host(), str::to_owned);
-        let destination_host = host.map_or_else(|| destination.host(), str::to_owned);
+        let source_host = source_host.map(str::to_owned).or(source_known).unwrap_or_else(|| source.host());
+        let destination_host = host.map(str::to_owned).or(known).unwrap_or_else(|| destination.host());
         let mut registries = Map::new();
         registries.insert(source_host.clone(), entry(&source, &authority));
         registries.insert(destination_host.clone(), entry(&destination, &authority));

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    super::{Repository, request::Operation},
+    super::{
+        Repository,
+        request::{Operation, WAY_ADVICE},
+    },
     ChunkTaken, Session,
     session::{answer_patience, carrying},
     single_patch::TAKEN,
@@ -21,32 +24,26 @@ use super::{
 };
 use crate::{
     error::{Class, Error, ErrorType},
-    oci::Blob,
+    oci::{Blob, ErrorEnvelope},
     provider::Action,
     transport::{Request, RequestBody, StreamBody},
 };
 
 pub(super) async fn send(
     repository: &Repository,
-    session: &Session,
+    session: &mut Session,
     blob: &Blob,
     mut body: StreamBody,
     chunk: u64,
     taken: &ChunkTaken<'_>,
 ) -> Result<(), Error> {
     let operation = Operation::new(Action::Upload, &blob.digest).once();
-    // A registry's wish is not trusted to allocate by: what the lease covers is the limit.
-    // The last chunk, which may be the only one, is exempt.
-    if let Some(least) = session.least_chunk.filter(|least| *least > chunk && chunk < blob.size) {
-        let reason =
-            format!("the registry wants chunks of {least} bytes at least, more than the {chunk} that are held");
-        return Err(Error::new(ErrorType::InvalidConfig, format!("{}: {reason}", repository.doing(&operation))));
-    }
-    let mut upload = Upload { repository, operation, location: session.location.clone(), offset: session.offset };
+    let offset = session.offset;
+    let mut upload = Upload { repository, operation, session, offset };
     let mut kept = Pieces::default();
     // The sum begins at a frame's edge, and the upload may be a little further.
     let begins = blob.size - body.body.size_hint().exact().unwrap_or(blob.size);
-    let mut over = session.offset.saturating_sub(begins);
+    let mut over = offset.saturating_sub(begins);
     let deadline = &repository.run.deadline;
     let mut slowest = Duration::ZERO;
     while upload.offset < blob.size {
@@ -65,16 +62,16 @@ pub(super) async fn send(
         let begun = Instant::now();
         upload.chunk(kept.take(chunk)).await?;
         slowest = slowest.max(begun.elapsed());
-        taken(&upload.location, upload.offset);
+        taken(&upload.session.location, upload.offset);
     }
-    close(repository, &upload.location, blob).await
+    close(repository, &upload.session.location, blob).await
 }
 
 /// An upload on its way.
 struct Upload<'r> {
     repository: &'r Repository,
     operation: Operation,
-    location: Url,
+    session: &'r mut Session,
     /// Our own count: some registries report a wrong `Range`, or none.
     offset: u64,
 }
@@ -89,7 +86,7 @@ impl Upload<'_> {
             attempt += 1;
             let error = match self.patch(&pieces, end).await {
                 Ok(Patched::Taken(location)) => {
-                    (self.location, self.offset) = (location, end);
+                    (self.session.location, self.offset) = (location, end);
                     return Ok(());
                 }
                 // An earlier try was taken, or a part of it, and its answer lost; or the session is gone.
@@ -99,14 +96,14 @@ impl Upload<'_> {
                         let text = format!("{doing}: {status} for the chunk at byte {}", self.offset);
                         Error::new(ErrorType::Unavailable, text).retry_above()
                     };
-                    let told = if attempt > 1 { self.status().await } else { None };
+                    let told = if attempt > 1 { self.status().await? } else { None };
                     let (taken, location) = told.ok_or_else(lost)?;
                     // Some registries report a wrong `Range`: what is no progress is none.
                     if !(self.offset + 1..=end).contains(&taken) {
                         return Err(lost());
                     }
                     pieces = behind(pieces, taken - self.offset);
-                    (self.location, self.offset) = (location, taken);
+                    (self.session.location, self.offset) = (location, taken);
                     if taken < end {
                         self.repository.run.meter.retry();
                     }
@@ -132,7 +129,7 @@ impl Upload<'_> {
     }
 
     async fn patch(&self, pieces: &[Bytes], end: u64) -> Result<Patched, Error> {
-        let mut request = carrying(Method::PATCH, self.location.clone(), end - self.offset);
+        let mut request = carrying(Method::PATCH, self.session.location.clone(), end - self.offset);
         // The specification's form, `start-end`; ACR refuses HTTP's `bytes start-end/*`.
         let range = HeaderValue::try_from(format!("{}-{}", self.offset, end - 1))
             .map_err(|error| Error::new(ErrorType::Unavailable, error.to_string()))?;
@@ -143,20 +140,36 @@ impl Upload<'_> {
         answers.extend(NOT_HERE);
         let response = self.repository.send(&self.operation, request, &answers).await?;
         if NOT_HERE.contains(&response.status) {
-            return Ok(Patched::NotHere(response.status));
+            let status = response.status;
+            let said = ErrorEnvelope::parse(&response.excerpt().await);
+            // GHCR's word for a chunk over 4 MiB, which no other try makes smaller (ocx-sh/ocx, issue 237).
+            if said.code == "REQUESTED_RANGE_NOT_SATISFIABLE" {
+                let doing = self.repository.doing(&self.operation);
+                let text = format!("{doing}: {} {} \"{}\"{WAY_ADVICE}", status.as_u16(), said.code, said.message);
+                return Err(Error::new(ErrorType::InvalidConfig, text));
+            }
+            return Ok(Patched::NotHere(status));
         }
-        self.repository.location(&self.operation, &self.location, &response).map(Patched::Taken)
+        self.repository.location(&self.operation, &self.session.location, &response).map(Patched::Taken)
     }
 
     /// How far the registry says that the upload has come, and where it goes on; `None`: it does not say.
     ///
     /// Source: OCI distribution-spec, end-13.
-    async fn status(&self) -> Option<(u64, Url)> {
-        let request = Request::new(Method::GET, self.location.clone());
-        let response = self.repository.send(&self.operation, request, &[StatusCode::NO_CONTENT]).await.ok()?;
-        let last = response.header("range")?.strip_prefix("0-")?.parse::<u64>().ok()?;
-        let location = self.repository.location(&self.operation, &self.location, &response).ok()?;
-        Some((last + 1, location))
+    ///
+    /// # Errors
+    /// `UnsafeRedirect`: it leads away from the registry.
+    async fn status(&self) -> Result<Option<(u64, Url)>, Error> {
+        let request = Request::new(Method::GET, self.session.location.clone());
+        let asked = self.repository.send(&self.operation, request, &[StatusCode::NO_CONTENT]).await;
+        let Ok(response) = asked else { return Ok(None) };
+        let range = response.header("range").and_then(|range| range.strip_prefix("0-"));
+        let Some(last) = range.and_then(|last| last.parse::<u64>().ok()) else { return Ok(None) };
+        match self.repository.location(&self.operation, &self.session.location, &response) {
+            Ok(location) => Ok(Some((last.saturating_add(1), location))),
+            Err(error) if error.class() == Class::Never => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Upload sessions: opened, or spared by a mount; given up politely.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use http::{
     HeaderValue, Method, StatusCode,
@@ -8,7 +8,7 @@ use http::{
 };
 use url::Url;
 
-use super::super::{Repository, request::Operation};
+use super::super::{Repository, Run, request::Operation};
 use crate::{
     error::{Class, Error, ErrorType},
     limits::Admitted,
@@ -83,6 +83,9 @@ impl Repository {
 
     fn session(&self, operation: &Operation, asked: &Url, response: &Response) -> Result<Session, Error> {
         let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok());
+        if let Some(least) = least_chunk {
+            self.client.least_chunk.store(least, Ordering::Relaxed);
+        }
         Ok(Session { location: self.location(operation, asked, response)?, least_chunk, offset: 0 })
     }
 
@@ -164,16 +167,33 @@ impl Repository {
     }
 
     /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.
+    ///
+    /// An upload that breaks off at the deadline is cancelled in the time that the deadline leaves for it.
     pub async fn cancel_upload(&self, session: Session) {
-        let operation = Operation::new(Action::Upload, "(cancelling)").once().at_once();
-        let request = empty(Method::DELETE, session.location);
-        let answers = [StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NOT_FOUND];
+        let deadline = self.run.deadline.of_ending(CANCEL_LIMIT);
+        let ending = Self { run: Run { deadline, ..self.run.clone() }, ..self.clone() };
         // A destination that hangs would hang on this too.
-        match tokio::time::timeout(CANCEL_LIMIT, self.send(&operation, request, &answers)).await {
-            Ok(Ok(_)) => {}
+        match deadline.bound(ending.cancel(session.location)).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(error = %error, "an upload could not be cancelled"),
             Err(_) => tracing::debug!("an upload was not cancelled in time"),
         }
+    }
+
+    async fn cancel(&self, location: Url) -> Result<(), Error> {
+        let operation = Operation::new(Action::Upload, "(cancelling)").once().at_once();
+        let gone = [StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NOT_FOUND];
+        let mut answers = gone.to_vec();
+        answers.extend([StatusCode::BAD_REQUEST, StatusCode::RANGE_NOT_SATISFIABLE]);
+        let answer = self.send(&operation, empty(Method::DELETE, location.clone()), &answers).await?;
+        if gone.contains(&answer.status) {
+            return Ok(());
+        }
+        // The answer that named its last location was lost: the registry says it once more.
+        let answer =
+            self.send(&operation, Request::new(Method::GET, location.clone()), &[StatusCode::NO_CONTENT]).await?;
+        let location = self.location(&operation, &location, &answer)?;
+        self.send(&operation, empty(Method::DELETE, location), &gone).await.map(drop)
     }
 }
 
@@ -181,7 +201,7 @@ impl Repository {
 /// three times in a row.
 const HANG_UPS: u32 = 3;
 
-/// For cancelling an upload, which is a courtesy.
+/// For cancelling an upload, which is a courtesy. Chosen: longer than any answer without a body takes.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the answer to an upload of `bytes` may take after the last of them was handed over.

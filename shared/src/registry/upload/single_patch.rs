@@ -21,7 +21,7 @@ pub(super) const TAKEN: [StatusCode; 4] =
 
 pub(super) async fn send(
     repository: &Repository,
-    session: &Session,
+    session: &mut Session,
     blob: &Blob,
     body: StreamBody,
 ) -> Result<(), Error> {
@@ -30,6 +30,6 @@ pub(super) async fn send(
     request.body = RequestBody::Stream(body);
     request.patience = Some(answer_patience(repository, blob.size));
     let response = repository.send(&operation, request, &TAKEN).await?;
-    let location = repository.location(&operation, &session.location, &response)?;
-    close(repository, &location, blob).await
+    session.location = repository.location(&operation, &session.location, &response)?;
+    close(repository, &session.location, blob).await
 }

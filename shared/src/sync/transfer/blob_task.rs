@@ -218,12 +218,16 @@ impl BlobTask<'_> {
         &self,
         leave: &Admitted,
         strategy: UploadStrategy,
-        session: Session,
+        mut session: Session,
         opened: OpenedBlob,
         begin: Mark,
     ) -> Result<Arrived, Error> {
         let policy = RetryPolicy { max_attempts: self.limits.max_attempts };
-        let window = self.destination.copy_window(self.blob, leave.lease(), strategy);
+        let window = self.destination.copy_window(self.blob, leave.lease().bytes(), strategy);
+        if let Some(least) = self.destination.wants_more(&session, self.blob, window, strategy) {
+            self.destination.cancel_upload(session).await;
+            return Err(self.too_small(least, strategy));
+        }
         let source = ResumingBody::new(self.source, leave, self.blob, policy, opened, begin.offset);
         let read = self.tally.read_counter();
         let (body, watch) = VerifiedBody::new(source.boxed(), self.blob, read, leave.clone(), window.pipe, begin);
@@ -235,7 +239,7 @@ impl BlobTask<'_> {
             *reached.lock().unwrap_or_else(PoisonError::into_inner) = go_on;
         };
         let sent = tokio::select! {
-            sent = self.destination.upload(&session, self.blob, body, window, strategy, &taken) =>
+            sent = self.destination.upload(&mut session, self.blob, body, window, strategy, &taken) =>
                 sent.map_err(|error| self.cause(error, &watch)),
             _ = stopped.wait_for(|stop| *stop) => Err(self.given_up()),
         };
@@ -293,6 +297,25 @@ impl BlobTask<'_> {
                 }
             },
         }
+    }
+
+    /// The registry wants larger chunks than this copy has leave for. A registry's wish is not trusted to allocate by, and
+    /// who has leave waits for no more: it is asked for anew, with what was learnt, if there can ever be as much.
+    fn too_small(&self, least: u64, strategy: UploadStrategy) -> Error {
+        let most = self.destination.copy_bytes(self.blob, strategy).min(self.budget.for_copies());
+        let window = self.destination.copy_window(self.blob, most, strategy);
+        let wants = format!(
+            "copying blob {} to {}: the registry wants chunks of {least} bytes at least",
+            self.blob.digest, self.destination
+        );
+        if window.chunk >= least {
+            return Error::new(ErrorType::Unavailable, wants).retry_above();
+        }
+        let text = format!(
+            "{wants}, and the byte budget has room for {}: give the function more memory, or raise limits.buffer_bytes",
+            window.chunk
+        );
+        Error::new(ErrorType::InvalidConfig, text)
     }
 
     fn given_up(&self) -> Error {

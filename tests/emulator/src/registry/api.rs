@@ -2,10 +2,11 @@
 
 use http::Method;
 
+use crate::journal::Kind;
 use crate::registry::{
     Shared, auth, blobs,
     body::Upstream,
-    manifests, referrers,
+    manifests, parents, referrers,
     reply::{Answer, Halt, Reply, refuse},
     route::{Target, is_name},
     server::Head,
@@ -37,6 +38,7 @@ async fn gated(shared: &Shared, head: &Head, body: &mut Upstream) -> Answer {
     {
         return Err(refuse(429, "TOOMANYREQUESTS", "Rate exceeded"));
     }
+    parents::check(shared, head)?;
     missing_repository(shared, head)?;
     body_limit(shared, head)?;
     match (&head.target, &head.method) {
@@ -57,7 +59,7 @@ async fn gated(shared: &Shared, head: &Head, body: &mut Upstream) -> Answer {
         (Target::Upload { name, id }, &Method::PATCH) => uploads::patch(shared, head, name, id, body).await,
         (Target::Upload { name, id }, &Method::PUT) => uploads::complete(shared, head, name, id, body).await,
         (Target::Upload { name, id }, &Method::GET) => uploads::status(shared, head, name, id).await,
-        (Target::Upload { name, id }, &Method::DELETE) => uploads::cancel(shared, name, id).await,
+        (Target::Upload { name, id }, &Method::DELETE) => uploads::cancel(shared, head, name, id).await,
         _ => Err(refuse(405, "UNSUPPORTED", "the operation is unsupported")),
     }
 }
@@ -79,12 +81,15 @@ fn missing_repository(shared: &Shared, head: &Head) -> Result<(), Halt> {
     Err(refuse(404, "NAME_UNKNOWN", &text))
 }
 
-/// ACR's front refuses large bodies with a page of its own.
+/// ACR's front refuses large bodies with a page of its own, Docker Hub a large PUT with a bare 400.
 fn body_limit(shared: &Shared, head: &Head) -> Result<(), Halt> {
-    let (Some(limit), Some(length)) = (shared.traits.body_limit, head.text("content-length")) else {
-        return Ok(());
-    };
-    if length.parse::<u64>().is_ok_and(|length| length > limit) {
+    let length = head.text("content-length").and_then(|length| length.parse::<u64>().ok());
+    let blob_put = head.kind == Kind::UploadPut;
+    if shared.traits.put_limit.is_some_and(|limit| blob_put && length.is_some_and(|length| length > limit)) {
+        return Err(Reply::new(400).body("text/plain", "400 Bad Request\n").into());
+    }
+    let (Some(limit), Some(length)) = (shared.traits.body_limit, length) else { return Ok(()) };
+    if length > limit {
         let page = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n\
                     <center><h1>413 Request Entity Too Large</h1></center>\r\n<hr><center>nginx</center>\r\n\
                     </body>\r\n</html>\r\n";

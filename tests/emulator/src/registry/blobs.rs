@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(super) fn get(shared: &Shared, head: &Head, name: &str, digest: &str) -> Answer {
-    validate::digest(digest)?;
+    validate::digest(shared, digest)?;
     let head_only = head.method == http::Method::HEAD;
     if head_only && shared.traits.refuses_blob_head {
         return Err(Reply::new(401).into());
@@ -30,7 +30,7 @@ pub(super) fn get(shared: &Shared, head: &Head, name: &str, digest: &str) -> Ans
 }
 
 pub(super) fn delete(shared: &Shared, name: &str, digest: &str) -> Answer {
-    validate::digest(digest)?;
+    validate::digest(shared, digest)?;
     let gone = shared.store.with(|inner| inner.repositories.get_mut(name)?.blobs.remove(digest));
     gone.map(|_| Reply::new(202)).ok_or_else(|| missing(shared, name))
 }

@@ -46,6 +46,7 @@ pub struct Builder {
     referrers_page: Option<usize>,
     list_page: Option<usize>,
     pull_limit: Option<u64>,
+    quota: Option<u64>,
     blob_mounting: bool,
     max_concurrent_streams: u32,
     http1_only: bool,
@@ -86,6 +87,7 @@ impl Builder {
             referrers_page: None,
             list_page: None,
             pull_limit: None,
+            quota: None,
             max_concurrent_streams: 100,
             http1_only: false,
             buckets: Buckets::default(),
@@ -318,11 +320,32 @@ impl Builder {
         self
     }
 
+    /// Harbor: how many bytes of blobs its repositories may hold before uploads are refused with 412.
+    #[must_use]
+    pub fn quota(mut self, bytes: u64) -> Self {
+        self.quota = Some(bytes);
+        self
+    }
+
+    /// Say `OCI-Chunk-Min-Length`, and refuse smaller chunks but the last.
+    #[must_use]
+    pub fn least_chunk(mut self, bytes: u64) -> Self {
+        self.traits.least_chunk = Some(bytes);
+        self
+    }
+
     /// Serve the content of another registry.
     #[must_use]
     pub fn store(mut self, store: &Store) -> Self {
         self.store = store.clone();
         self
+    }
+
+    /// The host that an ECR registry to be is known by.
+    #[must_use]
+    pub fn ecr_host(&self) -> Option<String> {
+        let host = format!("{}.dkr.ecr.{}.amazonaws.com", self.account, self.region);
+        (self.personality == Personality::Ecr).then_some(host)
     }
 
     /// Starts the servers on the current runtime.
@@ -354,6 +377,7 @@ impl Builder {
             referrers_page: self.referrers_page,
             list_page: self.list_page,
             pull_limit: self.pull_limit,
+            quota: self.quota,
             pulls: AtomicU64::new(0),
             blob_mounting: AtomicBool::new(self.blob_mounting),
             redirecting: AtomicBool::new(true),

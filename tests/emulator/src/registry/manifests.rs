@@ -21,6 +21,9 @@ const LARGEST: usize = 4 * 1024 * 1024;
 
 pub(super) fn get(shared: &Shared, head: &Head, name: &str, reference: &str) -> Answer {
     let by_digest = algorithm(reference).is_some();
+    if by_digest {
+        validate::digest(shared, reference)?;
+    }
     if !by_digest && !is_tag(reference) {
         // ECR answers 400 here; others look for it and find nothing.
         let status = if shared.traits.ecr { 400 } else { 404 };
@@ -50,13 +53,16 @@ pub(super) fn get(shared: &Shared, head: &Head, name: &str, reference: &str) -> 
 
 pub(super) async fn put(shared: &Shared, head: &Head, name: &str, reference: &str, body: &mut Upstream) -> Answer {
     let wanted = algorithm(reference);
+    if wanted.is_some() {
+        validate::digest(shared, reference)?;
+    }
     if wanted.is_none() && !is_tag(reference) {
         let code = if reference.contains(':') { "DIGEST_INVALID" } else { "MANIFEST_INVALID" };
         return Err(refuse(400, code, "the reference is no tag and no digest"));
     }
     let content_type = head.text("content-type").unwrap_or_default().to_owned();
     let bytes = body.collect(LARGEST).await?;
-    let tags: Vec<String> = head.query.all("tag").map(str::to_owned).collect();
+    let tags: Vec<String> = head.query.all("tag").filter(|_| shared.traits.tag_param).map(str::to_owned).collect();
     if tags.iter().any(|tag| !is_tag(tag)) {
         return Err(refuse(400, "MANIFEST_INVALID", "a tag is malformed"));
     }
@@ -84,7 +90,7 @@ pub(super) async fn put(shared: &Shared, head: &Head, name: &str, reference: &st
     {
         reply = reply.header("oci-subject", subject);
     }
-    for tag in head.query.all("tag") {
+    for tag in head.query.all("tag").filter(|_| shared.traits.tag_param) {
         if let Ok(tag) = tag.parse() {
             reply.headers.append("oci-tag", tag);
         }
@@ -130,15 +136,23 @@ pub(super) fn delete(shared: &Shared, name: &str, reference: &str) -> Answer {
     }
     let gone = shared.store.with(|inner| {
         let found = inner.repositories.get_mut(name)?;
+        if by_digest && shared.traits.ecr && found.is_listed(reference) {
+            return Some(false);
+        }
         if by_digest {
             found.manifests.remove(reference)?;
             found.tags.retain(|_, digest| digest != reference);
-            Some(())
+            Some(true)
         } else {
-            found.tags.remove(reference).map(drop)
+            found.tags.remove(reference).map(|_| true)
         }
     });
-    gone.map(|()| Reply::new(202)).ok_or_else(|| missing(shared, name))
+    match gone {
+        Some(true) => Ok(Reply::new(202)),
+        // The status is not documented.
+        Some(false) => Err(refuse(400, "DENIED", "Requested image referenced by manifest list")),
+        None => Err(missing(shared, name)),
+    }
 }
 
 /// Whether an `Accept` header takes a media type. None at all takes any.

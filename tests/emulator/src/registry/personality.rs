@@ -65,6 +65,11 @@ impl FromStr for Personality {
     }
 }
 
+/// The artifact manifest of OCI 1.1's release candidates.
+pub(crate) const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
+/// ORAS's artifact manifest.
+pub(crate) const ORAS_ARTIFACT: &str = "application/vnd.cncf.oras.artifact.manifest.v1+json";
+
 /// What becomes of `POST ?mount=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mounting {
@@ -76,8 +81,23 @@ pub(crate) enum Mounting {
     RefusesWithoutFrom,
     /// ECR: needs the account setting and a committed manifest that refers to the blob.
     EcrRules,
+    /// Needs `from`, which must be of the same owner: the first part of the name.
+    SameOwner,
     /// Never.
     Never,
+}
+
+/// What must be there before a push, as it is no push that makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parents {
+    /// Nothing.
+    None,
+    /// Harbor: the project, the first part of a name.
+    Project,
+    /// GAR: the repository, the first two parts of a name, which has three or more.
+    Repository,
+    /// Docker Hub: no name is without a namespace.
+    Namespace,
 }
 
 /// Where `Location` of an upload leads.
@@ -129,8 +149,19 @@ pub(crate) struct Traits {
     pub(crate) token_path: Option<&'static str>,
     /// The member of the token service's answer; none: both.
     pub(crate) token_member: Option<&'static str>,
-    /// Mounting from a project that does not exist answers 401.
-    pub(crate) harbor_projects: bool,
+    /// The largest body of a PUT that carries a blob (a bare 400).
+    pub(crate) put_limit: Option<u64>,
+    /// What `OCI-Chunk-Min-Length` says, and what a chunk that is not the last has at least.
+    pub(crate) least_chunk: Option<u64>,
+    pub(crate) parents: Parents,
+    /// Digests of SHA-512 are taken.
+    pub(crate) sha512: bool,
+    /// `PUT …/manifests/<digest>?tag=` sets tags (draft of the specification's 1.2).
+    pub(crate) tag_param: bool,
+    /// The artifact manifests of before OCI 1.1 are taken: ORAS's, or both kinds.
+    pub(crate) artifacts: &'static [&'static str],
+    /// An index may list blobs, as the caches that BuildKit writes do.
+    pub(crate) indexes_of_blobs: bool,
 }
 
 impl Traits {
@@ -153,11 +184,26 @@ impl Traits {
             hub_limits: false,
             token_path: None,
             token_member: None,
-            harbor_projects: false,
+            put_limit: None,
+            least_chunk: None,
+            parents: Parents::None,
+            sha512: true,
+            tag_param: true,
+            artifacts: &[OCI_ARTIFACT, ORAS_ARTIFACT],
+            indexes_of_blobs: true,
         };
         // What most hosted registries share.
-        let hosted =
-            Self { single_post: false, mounting: Mounting::NeedsFrom, locations: Locations::Absolute, ..plain.clone() };
+        let hosted = Self {
+            single_post: false,
+            mounting: Mounting::NeedsFrom,
+            locations: Locations::Absolute,
+            // No hosted registry is known to take these.
+            sha512: false,
+            tag_param: false,
+            artifacts: &[],
+            indexes_of_blobs: false,
+            ..plain.clone()
+        };
         match personality {
             Personality::Plain => plain,
             Personality::Ecr => Self {
@@ -166,6 +212,8 @@ impl Traits {
                 mounting: Mounting::EcrRules,
                 locations: Locations::Stateless,
                 redirects_blobs: true,
+                // Its own sample of an event names one.
+                artifacts: &[ORAS_ARTIFACT],
                 ..hosted
             },
             Personality::EcrPublic => Self {
@@ -180,6 +228,7 @@ impl Traits {
                 ..hosted
             },
             Personality::Ghcr => Self {
+                mounting: Mounting::SameOwner,
                 referrers: false,
                 patch_overwrites: true,
                 ranged_patch_limit: Some(4 * 1024 * 1024),
@@ -189,6 +238,9 @@ impl Traits {
                 ..hosted
             },
             Personality::Gar => Self {
+                parents: Parents::Repository,
+                // Sources disagree; the stricter one has seen none granted.
+                mounting: Mounting::Never,
                 refuses_patch: true,
                 needs_length: true,
                 single_post: true,
@@ -206,7 +258,14 @@ impl Traits {
                 token_member: Some("access_token"),
                 ..hosted
             },
-            Personality::DockerHub => Self { hub_limits: true, redirects_blobs: true, ..hosted },
+            Personality::DockerHub => Self {
+                hub_limits: true,
+                redirects_blobs: true,
+                parents: Parents::Namespace,
+                // Seen with a layer of 100 MB (atlanhq/application-sdk, pull request 2020); where it begins is not known.
+                put_limit: Some(20 * 1024 * 1024),
+                ..hosted
+            },
             Personality::Quay => Self {
                 mounting: Mounting::RefusesWithoutFrom,
                 redirects_blobs: true,
@@ -214,7 +273,14 @@ impl Traits {
                 token_member: Some("token"),
                 ..hosted
             },
-            Personality::Harbor => Self { harbor_projects: true, token_path: Some("/service/token"), ..hosted },
+            Personality::Harbor => Self {
+                parents: Parents::Project,
+                token_path: Some("/service/token"),
+                // It is made of Docker's own registry, which takes them.
+                sha512: true,
+                indexes_of_blobs: true,
+                ..hosted
+            },
         }
     }
 }

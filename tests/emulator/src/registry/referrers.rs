@@ -14,7 +14,7 @@ pub(super) fn list(shared: &Shared, head: &Head, name: &str, digest: &str) -> An
     if !shared.traits.referrers {
         return Err(Reply::new(404).body("text/plain; charset=utf-8", "404 page not found\n").into());
     }
-    validate::digest(digest)?;
+    validate::digest(shared, digest)?;
     let wanted = head.query.get("artifactType").filter(|wanted| !wanted.is_empty());
     let mut found: Vec<(String, Value)> = shared.store.with(|inner| {
         let Some(repository) = inner.repositories.get(name) else { return Vec::new() };

@@ -106,7 +106,11 @@ fn check(shared: &Shared, user: &str, password: &str) -> Result<String, Halt> {
     } else {
         user == known && password == secret
     };
-    if good { Ok(user.to_owned()) } else { Err(unauthorized()) }
+    match good {
+        true => Ok(user.to_owned()),
+        false if shared.personality == Personality::Ghcr => Err(refuse(403, "DENIED", "denied: denied")),
+        false => Err(unauthorized()),
+    }
 }
 
 /// The users of Artifact Registry, which names what the password is (Artifact Registry, "Configure authentication to

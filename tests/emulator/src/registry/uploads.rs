@@ -8,7 +8,8 @@ use crate::{
         Personality, Shared,
         auth::Caller,
         body::Upstream,
-        personality::{Locations, Mounting},
+        parents,
+        personality::{Locations, Mounting, Parents},
         reply::{Answer, Halt, Reply, refuse},
         server::Head,
         validate,
@@ -35,11 +36,11 @@ pub(super) async fn start(shared: &Shared, head: &Head, name: &str, caller: &Cal
     if shared.traits.ecr && shared.traits.creates_repositories {
         shared.store.create_repository(name);
     }
-    let (id, session) = shared.uploads.begin(name, shared.keep_blobs);
+    let (id, session) = shared.uploads.begin(name, shared.keep_blobs, shared.traits.least_chunk);
     if shared.traits.single_post
         && let Some(digest) = head.query.get("digest")
     {
-        validate::digest(digest)?;
+        validate::digest(shared, digest)?;
         if !body.is_empty() || digest == EMPTY {
             let outcome = single(shared, head, name, digest, &session, body).await;
             shared.uploads.end(&id);
@@ -47,10 +48,14 @@ pub(super) async fn start(shared: &Shared, head: &Head, name: &str, caller: &Cal
         }
     }
     let state = session.lock().await.state.clone();
-    Ok(Reply::new(202)
+    let reply = Reply::new(202)
         .header("location", location(shared, head, name, &id, &state))
         .header("range", "0-0")
-        .header("docker-upload-uuid", &id))
+        .header("docker-upload-uuid", &id);
+    Ok(match shared.traits.least_chunk {
+        Some(least) => reply.header("oci-chunk-min-length", least.to_string()),
+        None => reply,
+    })
 }
 
 /// The digest of no bytes.
@@ -89,7 +94,7 @@ pub(super) async fn complete(shared: &Shared, head: &Head, name: &str, id: &str,
     let Some(digest) = head.query.get("digest") else {
         return Err(refuse(400, "DIGEST_INVALID", "the digest is missing"));
     };
-    validate::digest(digest)?;
+    validate::digest(shared, digest)?;
     let mut upload = claim(shared, head, name, id)?;
     if !body.is_empty() || head.text("content-range").is_some() {
         receive(shared, head, &mut upload, body).await?;
@@ -98,7 +103,10 @@ pub(super) async fn complete(shared: &Shared, head: &Head, name: &str, id: &str,
     }
     if shared.traits.ecr {
         ecr_parts(id, &upload)?;
+    } else if shared.traits.least_chunk.is_some() && upload.has_short_part() {
+        return Err(refuse(400, "SIZE_INVALID", "a chunk is smaller than OCI-Chunk-Min-Length"));
     }
+    quota(shared, upload.size())?;
     // Whatever comes of it: a session ends with its PUT.
     shared.uploads.end(id);
     commit(shared, name, digest, &mut upload)
@@ -114,8 +122,10 @@ pub(super) async fn status(shared: &Shared, head: &Head, name: &str, id: &str) -
 }
 
 /// `DELETE <location>`: no more of it.
-pub(super) async fn cancel(shared: &Shared, name: &str, id: &str) -> Answer {
-    shared.uploads.find(name, id).ok_or_else(unknown)?;
+pub(super) async fn cancel(shared: &Shared, head: &Head, name: &str, id: &str) -> Answer {
+    let session = shared.uploads.find(name, id).ok_or_else(unknown)?;
+    // A request that was given up lets go of it in a moment.
+    its_location(shared, head, &*session.lock().await)?;
     shared.uploads.end(id);
     Ok(Reply::new(204))
 }
@@ -127,16 +137,35 @@ fn claim(shared: &Shared, head: &Head, name: &str, id: &str) -> Result<Claim, Ha
         return Err(refuse(416, "BLOB_UPLOAD_INVALID", "another request is writing to this upload"));
     };
     upload.settle(shared.traits.ecr);
-    if shared.traits.locations != Locations::Stateless {
-        match head.query.get("_state") {
-            None => return Err(refuse(404, "BLOB_UPLOAD_UNKNOWN", "the location's query was not preserved")),
-            Some(state) if state != upload.state => {
-                return Err(refuse(416, "BLOB_UPLOAD_INVALID", "this location was for an earlier request"));
-            }
-            Some(_) => {}
-        }
-    }
+    its_location(shared, head, &upload)?;
     Ok(upload)
+}
+
+/// Checks that the location is the one that was given out last.
+fn its_location(shared: &Shared, head: &Head, upload: &Upload) -> Result<(), Halt> {
+    if shared.traits.locations == Locations::Stateless {
+        return Ok(());
+    }
+    match head.query.get("_state") {
+        None => Err(refuse(404, "BLOB_UPLOAD_UNKNOWN", "the location's query was not preserved")),
+        Some(state) if state != upload.state => {
+            Err(refuse(416, "BLOB_UPLOAD_INVALID", "this location was for an earlier request"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Harbor counts what a project holds.
+fn quota(shared: &Shared, more: u64) -> Result<(), Halt> {
+    let Some(quota) = shared.quota else { return Ok(()) };
+    let blobs = |inner: &mut crate::store::Inner| -> u64 {
+        inner.repositories.values().flat_map(|found| found.blobs.values()).map(|blob| blob.content.size()).sum()
+    };
+    if shared.store.with(blobs) + more <= quota {
+        return Ok(());
+    }
+    let text = format!("adding {more} B of storage resource will exceed the configured upper limit of {quota} B");
+    Err(refuse(412, "PRECONDITION", &text))
 }
 
 /// Takes the bytes of one request. A part that fails its checks leaves no trace.
@@ -227,10 +256,10 @@ fn ecr_parts(id: &str, upload: &Upload) -> Result<(), Halt> {
 }
 
 fn mount(shared: &Shared, head: &Head, name: &str, digest: &str, caller: &Caller) -> Result<Option<Reply>, Halt> {
-    validate::digest(digest)?;
+    validate::digest(shared, digest)?;
     let from = head.query.get("from");
     let granted = match (shared.traits.mounting, from) {
-        (_, Some(from)) if shared.traits.harbor_projects && !project_exists(shared, from) => {
+        (_, Some(from)) if shared.traits.parents == Parents::Project && !parents::exists(shared, from, 1) => {
             let text = format!("unauthorized to access repository: {from}, action: pull");
             return Err(refuse(401, "UNAUTHORIZED", &text));
         }
@@ -244,6 +273,8 @@ fn mount(shared: &Shared, head: &Head, name: &str, digest: &str, caller: &Caller
             .into_iter()
             .find(|found| caller.may_pull(found) && shared.store.has_blob(found, digest)),
         (Mounting::EcrRules, Some(from)) => ecr_mountable(shared, from, name, digest).then(|| from.to_owned()),
+        (Mounting::SameOwner, None) => None,
+        (Mounting::SameOwner, Some(from)) if from.split('/').next() != name.split('/').next() => None,
         (_, Some(from)) => Some(from.to_owned()),
     };
     let Some(from) = granted.filter(|_| shared.mounting_on()) else { return Ok(None) };
@@ -258,11 +289,6 @@ fn mount(shared: &Shared, head: &Head, name: &str, digest: &str, caller: &Caller
         Some(())
     });
     Ok(done.map(|()| created(name, digest)))
-}
-
-fn project_exists(shared: &Shared, repository: &str) -> bool {
-    let project = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
-    shared.store.repositories().iter().any(|found| project(found) == project(repository))
 }
 
 /// A manifest in the source must refer to the blob, and both sides must be encrypted alike.

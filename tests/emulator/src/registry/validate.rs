@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    digest::algorithm,
+    digest::{Algorithm, algorithm},
     registry::{
         Personality, Shared,
         reply::{Halt, refuse},
@@ -21,12 +21,16 @@ pub(super) struct Facts {
     pub(super) subject: Option<String>,
     blobs: Vec<String>,
     children: Vec<String>,
+    /// What an index lists that need not be a manifest.
+    either: Vec<String>,
 }
 
 /// Checks that a digest is one, of an algorithm that is known.
-pub(super) fn digest(digest: &str) -> Result<(), Halt> {
-    if algorithm(digest).is_some() {
-        return Ok(());
+pub(super) fn digest(shared: &Shared, digest: &str) -> Result<(), Halt> {
+    match algorithm(digest) {
+        Some(Algorithm::Sha256) => return Ok(()),
+        Some(Algorithm::Sha512) if shared.traits.sha512 => return Ok(()),
+        Some(Algorithm::Sha512) | None => {}
     }
     Err(refuse(400, "DIGEST_INVALID", "the digest is malformed, or of an algorithm that is not supported"))
 }
@@ -52,7 +56,16 @@ pub(super) fn validate(shared: &Shared, content_type: &str, bytes: &[u8]) -> Res
     if artifact.and_then(Value::as_str).is_some_and(|kind| shared.refused_artifacts.iter().any(|one| one == kind)) {
         return Err(bad("Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'"));
     }
-    let mut facts = Facts { media_type: media_type.to_owned(), subject: None, blobs: Vec::new(), children: Vec::new() };
+    let mut facts = Facts {
+        media_type: media_type.to_owned(),
+        subject: None,
+        blobs: Vec::new(),
+        children: Vec::new(),
+        either: Vec::new(),
+    };
+    if !shared.traits.sha512 && manifest.to_string().contains("\"sha512:") {
+        return Err(bad("a digest is of an algorithm that is not supported"));
+    }
     if let Some(subject) = manifest.get("subject").filter(|subject| !subject.is_null()) {
         facts.subject = Some(descriptor(subject).ok_or_else(|| bad("the subject is malformed"))?.to_owned());
     }
@@ -78,7 +91,17 @@ pub(super) fn validate(shared: &Shared, content_type: &str, bytes: &[u8]) -> Res
         let children = manifest.get("manifests").and_then(Value::as_array);
         for child in children.ok_or_else(|| bad("manifests are missing"))? {
             let digest = descriptor(child).ok_or_else(|| bad("a manifest's descriptor is malformed"))?;
-            facts.children.push(digest.to_owned());
+            let kind = child.get("mediaType").and_then(Value::as_str).unwrap_or_default();
+            let is_manifest = IMAGES.contains(&kind) || INDEXES.contains(&kind);
+            if is_manifest || !shared.traits.indexes_of_blobs {
+                facts.children.push(digest.to_owned());
+            } else {
+                facts.either.push(digest.to_owned());
+            }
+        }
+    } else if shared.traits.artifacts.contains(&media_type) {
+        for blob in manifest.get("blobs").and_then(Value::as_array).into_iter().flatten() {
+            facts.blobs.push(descriptor(blob).ok_or_else(|| bad("a blob is malformed"))?.to_owned());
         }
     } else {
         return Err(bad("the media type is not one of a manifest"));
@@ -94,7 +117,13 @@ pub(super) fn references(shared: &Shared, name: &str, facts: &Facts) -> Result<(
         let blob = facts.blobs.iter().find(|digest| {
             !found.is_some_and(|found| found.blobs.get(*digest).is_some_and(|blob| blob.available(lag)))
         });
-        let child = facts.children.iter().find(|digest| found.is_none_or(|found| found.find(digest).is_none()));
+        let there = |digest: &String| {
+            found.is_some_and(|found| found.manifests.contains_key(digest) || found.blobs.contains_key(digest))
+        };
+        let child = facts.either.iter().find(|digest| !there(digest));
+        let child = child.or_else(|| {
+            facts.children.iter().find(|digest| !found.is_some_and(|found| found.manifests.contains_key(*digest)))
+        });
         (blob.cloned(), child.cloned())
     });
     if let Some(digest) = blob {

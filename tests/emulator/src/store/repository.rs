@@ -81,10 +81,10 @@ impl Manifest {
         self.json.get("config")?.get("mediaType")?.as_str()
     }
 
-    /// Config and layers.
+    /// Config and layers, or the blobs of an artifact.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = &Value> {
-        let layers = self.json.get("layers").and_then(Value::as_array).into_iter().flatten();
-        self.json.get("config").into_iter().chain(layers)
+        let list = |key| self.json.get(key).and_then(Value::as_array).into_iter().flatten();
+        self.json.get("config").into_iter().chain(list("layers")).chain(list("blobs"))
     }
 
     pub(crate) fn children(&self) -> impl Iterator<Item = &Value> {
@@ -179,6 +179,12 @@ impl Repository {
     pub(crate) fn references(&self, digest: &str) -> bool {
         let names = |value: &Value| value.get("digest").and_then(Value::as_str) == Some(digest);
         self.manifests.values().any(|manifest| manifest.blobs().any(names))
+    }
+
+    /// Whether an index that is held lists this digest.
+    pub(crate) fn is_listed(&self, digest: &str) -> bool {
+        let names = |value: &Value| value.get("digest").and_then(Value::as_str) == Some(digest);
+        self.manifests.values().any(|manifest| manifest.children().any(names))
     }
 
     /// How the repository is encrypted; none given is ECR's own key.

@@ -35,6 +35,11 @@ fn walk(
     }
     for child in manifest.children() {
         let (digest, size) = descriptor(child)?;
+        // The caches that BuildKit writes are indexes of blobs.
+        if store.manifest(repository, digest).is_none() && store.has_blob(repository, digest) {
+            check_blob(store, repository, child)?;
+            continue;
+        }
         walk(store, repository, digest, Some(size), seen)?;
     }
     for blob in manifest.blobs() {

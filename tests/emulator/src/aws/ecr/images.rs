@@ -168,6 +168,15 @@ pub(super) fn batch_delete(registry: &Registry, body: &Value) -> Result<Value, A
                 failures.push(failure(id));
                 continue;
             };
+            let untags = text(id, "imageTag").is_some() && repository.tags_of(&digest).len() > 1;
+            if !untags && repository.is_listed(&digest) {
+                failures.push(json!({
+                    "imageId": id,
+                    "failureCode": "ImageReferencedByManifestList",
+                    "failureReason": "Requested image referenced by manifest list",
+                }));
+                continue;
+            }
             match text(id, "imageTag") {
                 Some(tag) => drop(repository.tags.remove(tag)),
                 None => repository.tags.retain(|_, to| *to != digest),

@@ -31,9 +31,9 @@ struct Session {
 pub(crate) struct Uploads(Mutex<HashMap<String, Session>>);
 
 impl Uploads {
-    pub(super) fn begin(&self, name: &str, keep: Option<u64>) -> (String, Arc<Turn<Upload>>) {
+    pub(super) fn begin(&self, name: &str, keep: Option<u64>, least: Option<u64>) -> (String, Arc<Turn<Upload>>) {
         let id = random::uuid();
-        let turn = Arc::new(Turn::new(Upload::new(keep)));
+        let turn = Arc::new(Turn::new(Upload::new(keep, least.unwrap_or(SHORTEST_PART))));
         lock(&self.0).insert(id.clone(), Session { name: name.to_owned(), turn: Arc::clone(&turn) });
         (id, turn)
     }
@@ -68,13 +68,16 @@ pub(super) struct Upload {
     checkpoint: Option<(Hasher, u64)>,
     parts: usize,
     last_part: u64,
+    /// What every part but the last has at least.
+    least_part: u64,
     short_part: bool,
     first_part_end: u64,
 }
 
 impl Upload {
-    fn new(keep: Option<u64>) -> Self {
+    fn new(keep: Option<u64>, least_part: u64) -> Self {
         Self {
+            least_part,
             state: random::token(),
             offset: 0,
             hasher: Hasher::new(Algorithm::Sha256),
@@ -139,7 +142,7 @@ impl Upload {
         if length == 0 {
             return;
         }
-        self.short_part |= self.parts > 0 && self.last_part < SHORTEST_PART;
+        self.short_part |= self.parts > 0 && self.last_part < self.least_part;
         self.last_part = length;
         self.parts += 1;
         if self.parts == 1 {
@@ -163,7 +166,7 @@ impl Upload {
 
     /// The digest of all bytes, and the bytes.
     pub(super) fn take(&mut self) -> (String, Content) {
-        let fresh = Self::new(self.keep);
+        let fresh = Self::new(self.keep, self.least_part);
         let done = std::mem::replace(self, fresh);
         (done.hasher.finish(), done.collector.finish())
     }
