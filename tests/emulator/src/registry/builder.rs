@@ -18,7 +18,7 @@ use crate::{
     pki::Authority,
     registry::{
         Buckets, Credentials, Personality, Registry, Shared, Traits,
-        personality::{Locations, Mounting},
+        personality::{Locations, Mounting, Parents},
         server::{self, Server},
         uploads::Uploads,
     },
@@ -240,6 +240,9 @@ impl Builder {
     #[must_use]
     pub fn creates_repositories(mut self, on: bool) -> Self {
         self.traits.creates_repositories = on;
+        if on {
+            self.traits.parents = Parents::None;
+        }
         self
     }
 

@@ -27,6 +27,7 @@ async fn ghcr_takes_small_ranges_only_and_a_second_patch_overwrites() {
 #[tokio::test]
 async fn gar_refuses_chunks_and_unknown_lengths() {
     let world = World::new(Personality::Gar).await;
+    world.registry.store().create_repository("project/repo/app");
     let location = world.begin("project/repo/app").await;
     assert!(location.starts_with("/artifacts-uploads/namespaces/"));
     assert_eq!(world.patch(&location).body("x").send().await.unwrap().status(), 405);

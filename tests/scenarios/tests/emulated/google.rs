@@ -24,6 +24,7 @@ async fn keyless(change: impl FnOnce(Builder) -> Builder) -> (World, Google, Ima
     let image = Image::small(1);
     image.push_to(world.source.store(), "team/app", "v1");
     image.push_to(world.source.store(), "team/other", "v1");
+    world.destination.store().create_repository("mirror/team/app");
     (world, google, image)
 }
 
@@ -195,6 +196,7 @@ async fn artifact_registry_takes_keys_and_access_tokens_under_their_own_names() 
     watched(async {
         let file = key_file();
         let mut world = World::to(Personality::Gar, |gar| gar.token_server("_json_key", &file)).await;
+        world.destination.store().create_repository("mirror/team/app");
         let image = Image::small(1);
         let token = Google::access_token(Duration::from_secs(300));
         for (number, text) in [
