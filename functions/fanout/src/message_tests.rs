@@ -54,7 +54,7 @@ fn what_on_push_queues_reads_back_as_it_was() {
         repeated: false,
     };
     let body = serde_json::to_string(&ImageMessage::of(std::slice::from_ref(&request))).unwrap();
-    assert_eq!(read_with_no_rules(&body).unwrap(), [request.clone()]);
+    assert_eq!(read_with_no_rules(&body).unwrap(), std::slice::from_ref(&request));
     let further = SyncRequest {
         source: "111122223333.dkr.ecr.us-east-1.amazonaws.com/app:latest".parse().unwrap(),
         destination: "ghcr.io/acme/app:newest".parse().unwrap(),

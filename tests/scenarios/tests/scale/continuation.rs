@@ -5,7 +5,12 @@
 use std::time::Duration;
 
 use emulator::{Action, Fault, Image, Kind, Personality, image::generated_layer};
-use scenarios::{EventSource, Function, World, flows::logged_results, function::Settings, world::push_event};
+use scenarios::{
+    EventSource, Function, World,
+    flows::{eventually, logged_results},
+    function::Settings,
+    world::push_event,
+};
 use serde_json::Value;
 
 use crate::support::{asked, prepare, side_by_side, watched, world_to};
@@ -57,6 +62,7 @@ impl Work {
         let deliveries = mapping.drain(&mut self.fanout, MOST).await;
         assert!(deliveries.iter().all(|delivery| delivery.kept.is_empty()), "{deliveries:?}");
         assert_eq!(self.world.aws.sqs().messages("work").len(), 0);
+        eventually("the results are logged", || logged_results(&self.fanout).len() == deliveries.len()).await;
         let mut results = vec![answer["results"][0].clone()];
         results.extend(logged_results(&self.fanout));
         results
