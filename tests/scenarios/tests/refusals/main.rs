@@ -4,6 +4,7 @@
 mod blobs;
 mod certificates;
 mod configuration;
+mod digests;
 mod events;
 mod ground;
 mod indexes;
