@@ -26,7 +26,9 @@ fn row(personality: Personality) -> Row {
         Personality::Ecr => row("team/app", Some("team/app"), None),
         Personality::EcrPublic => row("alias/app", Some("alias/app"), None),
         Personality::Ghcr => row("octocat/app", None, Some(("octocat", "personal-access-token"))),
-        Personality::Gar => row("project/images/team/app", Some("project/images"), Some(("oauth2accesstoken", "access"))),
+        Personality::Gar => {
+            row("project/images/team/app", Some("project/images"), Some(("oauth2accesstoken", "access")))
+        }
         Personality::Acr => row("team/app", None, Some(("00000000-0000-0000-0000-000000000000", "repository-token"))),
         Personality::DockerHub => row("acme/app", None, Some(("acme", "personal-access-token"))),
         Personality::Quay => row("org/app", None, Some(("org+robot", "robot-token"))),
@@ -62,7 +64,8 @@ async fn goes(from: Row, to: Row) {
         row.before.into_iter().for_each(|before| store.create_repository(before));
     }
     index.push_to(world.source.store(), from.repository, "v1");
-    let logins = [from, to].map(|row| row.login.map(|(user, password)| json!({"username": user, "password": password})));
+    let logins =
+        [from, to].map(|row| row.login.map(|(user, password)| json!({"username": user, "password": password})));
     let ends = [("SOURCE", world.source_host.clone()), ("DESTINATION", world.destination_host.clone())];
     let mut secrets = Vec::new();
     for ((name, host), login) in ends.into_iter().zip(logins) {

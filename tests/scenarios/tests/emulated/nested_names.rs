@@ -17,8 +17,9 @@ async fn a_name_with_many_parts_is_taken_as_it_is() {
             world.destination.store().create_repository(&format!("{name}/e.f__g"));
             let mut function = world.function("fanout", &[]).await;
             let from = format!("{}/{name}:v1", world.source_host);
-            let result = replicated(&world, &mut function, &from, &format!("{}/{name}/e.f__g:v1", world.destination_host));
-            assert_eq!(result.await["digest"], index.digest.as_str(), "{to:?}");
+            let to_name = format!("{}/{name}/e.f__g:v1", world.destination_host);
+            let result = replicated(&world, &mut function, &from, &to_name).await;
+            assert_eq!(result["digest"], index.digest.as_str(), "{to:?}");
             world.destination.store().is_whole(&format!("{name}/e.f__g"), "v1").unwrap();
         }
     })

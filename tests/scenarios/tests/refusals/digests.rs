@@ -64,13 +64,17 @@ async fn world(to: Personality) -> (World, Value) {
 #[tokio::test]
 async fn sha512_is_copied_where_the_registry_knows_it() {
     watch("sha512_is_copied_where_the_registry_knows_it", LIMIT, |_| async {
-        for (to, of) in [(Personality::Plain, Of::Layer), (Personality::Plain, Of::Root), (Personality::Harbor, Of::Layer)]
+        for (to, of) in
+            [(Personality::Plain, Of::Layer), (Personality::Plain, Of::Root), (Personality::Harbor, Of::Layer)]
         {
             let (world, event) = world(to).await;
             let digest = push(world.source.store(), of);
             let mut function = world.function("fanout", &[]).await;
             let answer = function.invoke(event, LIMIT).await;
-            assert!(matches!(answer, scenarios::Outcome::Ok(ref answer) if answer["batchItemFailures"] == json!([])), "{answer:?}");
+            assert!(
+                matches!(answer, scenarios::Outcome::Ok(ref answer) if answer["batchItemFailures"] == json!([])),
+                "{answer:?}"
+            );
             let store = world.destination.store();
             assert_eq!(store.tag("project/images/app", "v1"), Some(digest), "{to:?} {of:?}");
             store.is_whole("project/images/app", "v1").unwrap();

@@ -113,8 +113,9 @@ async fn where_an_upload_stands_is_not_asked_at_another_origin() {
         let evil = evil(&world).await;
         let mut function = world.function("on-push", &[]).await;
         for location in elsewhere(&world.destination_host, &evil.host()) {
-            if location.starts_with("\\\\") || location.contains("\\") {
-                continue; // how such texts are read is seen above
+            let own_port_and_more = location.contains("127.0.0.1:") && location.contains(".example.test");
+            if own_port_and_more {
+                continue; // it is no URL, so it leads nowhere, and the blob is sent anew
             }
             let faults = world.destination.faults();
             faults.add(Fault::on(Kind::UploadPatch).then(Action::CutRequestAfter(5_000)));
