@@ -57,7 +57,7 @@ impl BlobTask<'_> {
             if *self.stopped.borrow() {
                 return Err(self.given_up());
             }
-            let error = match self.once(attempt).await {
+            let error = match Box::pin(self.once(attempt)).await {
                 Ok(arrived) => return Ok(arrived),
                 Err(error) => error,
             };
