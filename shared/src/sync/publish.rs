@@ -62,6 +62,9 @@ async fn put(
             ErrorType::TagImmutable => {
                 return already_there(error, attempt > 0, manifest, target, destination, tally).await;
             }
+            ErrorType::BlobUnavailable if lists_blobs(manifest, destination).await? => {
+                return Err(no_index_of_blobs(&error));
+            }
             ErrorType::BlobUnavailable => {
                 gate.recheck(manifest, &run.deadline).await?;
                 let (since, times) = contradicted.map_or((Instant::now(), 1), |(since, times)| (since, times + 1));
@@ -81,6 +84,28 @@ async fn put(
         tracing::debug!(manifest = %manifest.digest, retry.reason = %error, "putting the manifest again");
         run.meter.retry();
     }
+}
+
+/// Whether `manifest` is an index that lists blobs, all of which the destination has: then they are not what it misses.
+async fn lists_blobs(manifest: &Manifest, destination: &Repository) -> Result<bool, Error> {
+    if !manifest.is_index || manifest.blobs.is_empty() {
+        return Ok(false);
+    }
+    for blob in &manifest.blobs {
+        if !destination.has_blob(&blob.digest).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Docker's registry takes the caches that BuildKit writes as indexes of layers; others look for manifests there, and
+/// would for ever. Source: BuildKit, "Registry cache", `image-manifest`.
+fn no_index_of_blobs(refused: &Error) -> Error {
+    let advice =
+        "it has all blobs of this index, and takes no index of blobs: write the cache with image-manifest=true";
+    let message = refused.message.replace("; what is missing is sent again", "");
+    Error::new(ErrorType::ManifestInvalid, format!("{message}; {advice}"))
 }
 
 /// ECR refuses to put an immutable tag again even if it holds this very digest: somebody else was faster, or, where it was

@@ -173,7 +173,7 @@ impl Repository {
         let deadline = self.run.deadline.of_ending(CANCEL_LIMIT);
         let ending = Self { run: Run { deadline, ..self.run.clone() }, ..self.clone() };
         // A destination that hangs would hang on this too.
-        match deadline.bound(ending.cancel(session.location)).await {
+        match deadline.bound(Box::pin(ending.cancel(session.location))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(error = %error, "an upload could not be cancelled"),
             Err(_) => tracing::debug!("an upload was not cancelled in time"),

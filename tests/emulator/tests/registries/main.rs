@@ -8,5 +8,6 @@ mod ecr_api;
 mod faults;
 mod plain;
 mod providers;
+mod strictness;
 mod tokens;
 mod transport;

@@ -83,10 +83,12 @@ async fn mounts_differ() {
         (Personality::Harbor, "&from=acme/a", 201),
         (Personality::Ghcr, "", 202),
         (Personality::Ghcr, "&from=acme/a", 201),
+        (Personality::Ghcr, "&from=other/a", 202),
         (Personality::EcrPublic, "&from=acme/a", 202),
     ] {
         let world = World::with(Registry::builder(personality).open()).await;
         let digest = world.upload_seed("acme/a");
+        world.upload_seed("other/a");
         world.registry.store().create_repository("acme/b");
         let answer = world.post(&format!("/v2/acme/b/blobs/uploads/?mount={digest}{query}")).send().await.unwrap();
         assert_eq!(answer.status(), expected, "{} {query}", personality.name());

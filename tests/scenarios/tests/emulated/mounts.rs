@@ -101,6 +101,44 @@ async fn a_mount_that_is_refused_outright_becomes_an_upload() {
 }
 
 #[tokio::test]
+async fn harbors_401_for_a_mount_is_no_word_on_the_credentials() {
+    watched(async {
+        let harbor = Registry::builder(Personality::Harbor).token_server("robot$project+pusher", "robot-secret");
+        let mut world = World::between(harbor, Registry::builder(Personality::Plain)).await;
+        let host = world.source_host.clone();
+        world.registry_config(&host).insert("credentials".into(), "env:LOGIN".into());
+        let refused = emulator::Action::error(401, "UNAUTHORIZED", "unauthorized to access repository, action: pull");
+        world.source.faults().add(emulator::Fault::on(Kind::Mount).forever().then(refused));
+        image().push_to(world.source.store(), "project/app", "v1");
+        let mut function = world.function("fanout", &[("LOGIN", "robot$project+pusher:robot-secret")]).await;
+        let (from, to) = (format!("{host}/project/app:v1"), format!("{host}/project/copy:v1"));
+        let result = replicated(&world, &mut function, &from, &to).await;
+        assert_eq!((&result["outcome"], &result["blobs"]["transferred"]), (&"synced".into(), &3.into()));
+        world.source.store().is_whole("project/copy", "v1").unwrap();
+        assert_eq!(world.source.open_uploads(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ghcr_mounts_within_one_owner_only() {
+    watched(async {
+        for (to, mounted, transferred) in [("octocat/copy", 3, 0), ("other/copy", 0, 3)] {
+            let ghcr = Registry::builder(Personality::Ghcr).open();
+            let world = World::between(ghcr, Registry::builder(Personality::Plain)).await;
+            image().push_to(world.source.store(), "octocat/app", "v1");
+            let mut function = world.function("fanout", &[]).await;
+            let host = &world.source_host;
+            let (from, to) = (format!("{host}/octocat/app:v1"), format!("{host}/{to}:v1"));
+            let result = replicated(&world, &mut function, &from, &to).await;
+            let blobs = (&result["blobs"]["mounted"], &result["blobs"]["transferred"]);
+            assert_eq!(blobs, (&mounted.into(), &transferred.into()), "{to}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn nothing_is_mounted_across_registries() {
     watched(async {
         let world = World::ecr(|destination| destination.blob_mounting(true)).await;

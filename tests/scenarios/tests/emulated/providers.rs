@@ -1,57 +1,19 @@
-//! Every kind of registry takes an image in its own way; it gets in whole by all of them.
+//! Every kind of registry takes a blob in its own way, and has its own ways as a source. (`matrix.rs`: in and out, by login.)
 
 use std::time::Duration;
 
-use emulator::{Builder, Entry, Image, Index, Journal, Kind, Personality, Registry, image::raw_layer};
+use emulator::{Builder, Entry, Image, Journal, Kind, Personality, Registry, image::raw_layer};
 use scenarios::World;
 use serde_json::json;
 
-use crate::support::{assert_children_first, multi_platform, pushed, replicated, watched};
-
-/// The user that such a registry knows: Artifact Registry takes no other.
-fn user(personality: Personality) -> &'static str {
-    if personality == Personality::Gar { "_json_key" } else { "robot" }
-}
-
-/// Replicates an index to such a registry, by its own way to log in, and answers the world for a closer look.
-async fn gets_in_whole(personality: Personality, index: &Index) -> World {
-    let mut world = World::to(personality, |builder| builder.token_server(user(personality), "s3cret")).await;
-    let host = world.destination_host.clone();
-    world.registry_config(&host).insert("credentials".into(), "env:LOGIN".into());
-    index.push_to(world.source.store(), "team/app", "v1");
-    world.destination.store().create_repository("mirror/team/app");
-    let login = format!("{}:s3cret", user(personality));
-    let mut function = world.function("on-push", &[("LOGIN", login.as_str())]).await;
-    let result = pushed(&mut function, "team/app", "v1", &index.digest).await;
-    assert_eq!((&result["outcome"], &result["retries"]), (&"synced".into(), &0.into()), "{personality:?}: {result}");
-    let store = world.destination.store();
-    store.is_whole("mirror/team/app", "v1").unwrap();
-    assert_eq!(store.tag("mirror/team/app", "v1"), Some(index.digest.clone()));
-    assert_children_first(store, "mirror/team/app", &index.digest);
-    assert_eq!(world.destination.open_uploads(), 0);
-    let refused = world.destination.journal().entries().into_iter().filter(|entry| entry.status >= 400);
-    let refused: Vec<_> = refused.filter(|entry| entry.status != 404).collect();
-    assert!(refused.iter().all(|entry| entry.status == 401), "{personality:?} refused: {refused:#?}");
-    assert_eq!(refused.len(), 1, "{personality:?}: the first request asks how to log in");
-
-    world.forget();
-    assert_eq!(pushed(&mut function, "team/app", "v1", &index.digest).await["outcome"], "current");
-    assert_eq!(world.destination.journal().len(), 1, "{personality:?}");
-    world
-}
-
-/// Two platforms, one with a layer of `size` bytes, large enough to show what a registry refuses.
-fn index_with(size: usize) -> Index {
-    let amd = Image::builder().platform("linux/amd64").layer(raw_layer(1, size)).layer(raw_layer(2, 9_000)).build();
-    let arm = Image::builder().platform("linux/arm64").layer(raw_layer(2, 9_000)).layer(raw_layer(3, 7_000)).build();
-    Index::of(&[&amd, &arm])
-}
+use crate::support::{multi_platform, pushed, replicated, watched};
 
 const MIB: usize = 1024 * 1024;
 
 /// A journal of the one upload of a layer of more than a mebibyte: its PATCHes and its PUT.
 async fn sends(personality: Personality, size: usize) -> (Vec<Entry>, Vec<Entry>) {
     let mut world = World::to(personality, Builder::open).await;
+    world.destination.store().create_repository("mirror/team/app");
     let image = Image::builder().layer(raw_layer(1, size)).build();
     image.push_to(world.source.store(), "team/app", "v1");
     world.config["limits"] = json!({ "blob_concurrency": 1 });
@@ -63,41 +25,6 @@ async fn sends(personality: Personality, size: usize) -> (Vec<Entry>, Vec<Entry>
     let first_put = all.of(Kind::UploadPut).remove(0);
     let patches = all.of(Kind::UploadPatch).into_iter().filter(|patch| patch.number < first_put.number).collect();
     (patches, vec![first_put])
-}
-
-#[tokio::test]
-async fn plain() {
-    watched(gets_in_whole(Personality::Plain, &index_with(300_000))).await;
-}
-
-#[tokio::test]
-async fn ghcr() {
-    watched(gets_in_whole(Personality::Ghcr, &index_with(300_000))).await;
-}
-
-#[tokio::test]
-async fn artifact_registry() {
-    watched(gets_in_whole(Personality::Gar, &index_with(300_000))).await;
-}
-
-#[tokio::test]
-async fn acr() {
-    watched(gets_in_whole(Personality::Acr, &index_with(300_000))).await;
-}
-
-#[tokio::test]
-async fn docker_hub() {
-    watched(gets_in_whole(Personality::DockerHub, &index_with(300_000))).await;
-}
-
-#[tokio::test]
-async fn quay() {
-    watched(gets_in_whole(Personality::Quay, &index_with(300_000))).await;
-}
-
-#[tokio::test]
-async fn harbor() {
-    watched(gets_in_whole(Personality::Harbor, &index_with(300_000))).await;
 }
 
 #[tokio::test]
@@ -190,6 +117,21 @@ async fn a_hub_that_limits_abuse_is_obeyed() {
         assert_eq!((&result["outcome"], &result["throttled"]), (&"synced".into(), &1.into()));
         let tries = world.source.journal().of(Kind::ManifestGet);
         assert!(tries[1].at - tries[0].at >= Duration::from_secs(1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_instead_of_an_error_is_understood_by_its_status() {
+    watched(async {
+        let source = Registry::builder(Personality::Quay).open();
+        let world = World::between(source, Registry::builder(Personality::Plain)).await;
+        Image::small(1).push_to(world.source.store(), "org/app", "v1");
+        world.source.faults().add(emulator::Fault::on(Kind::ManifestGet).then(emulator::Action::quay_rate_limit()));
+        let mut function = world.function("fanout", &[]).await;
+        let from = format!("{}/org/app:v1", world.source_host);
+        let result = replicated(&world, &mut function, &from, &format!("{}/app:v1", world.destination_host)).await;
+        assert_eq!((&result["outcome"], &result["throttled"]), (&"synced".into(), &1.into()));
     })
     .await;
 }

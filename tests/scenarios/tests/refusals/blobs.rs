@@ -100,6 +100,7 @@ async fn bytes_kept_under_a_wrong_digest_are_refused_by_every_kind_of_upload() {
         // One PUT, one PATCH, PATCHes of a fixed size.
         for personality in [Personality::Plain, Personality::Gar, Personality::Ghcr, Personality::Acr] {
             let mut world = World::to(personality, |destination| destination.open()).await;
+            world.destination.store().create_repository(MIRROR);
             impatient(&mut world);
             let mut function = world.function("on-push", &[]).await;
             for size in SIZES {

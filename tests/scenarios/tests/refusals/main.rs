@@ -5,6 +5,7 @@ mod artifacts;
 mod blobs;
 mod certificates;
 mod configuration;
+mod digests;
 mod events;
 mod ground;
 mod indexes;

@@ -103,3 +103,31 @@ async fn an_answer_without_a_location_is_an_error() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn where_an_upload_stands_is_not_asked_at_another_origin() {
+    watch("where_an_upload_stands_is_not_asked_at_another_origin", LIMIT, |_| async {
+        let (mut world, image) = world(Personality::Acr).await;
+        // The chunk is tried a second time, so that its registry is asked what it has of it.
+        world.config["limits"] = serde_json::json!({ "max_attempts": 3, "blob_concurrency": 1 });
+        let evil = evil(&world).await;
+        let mut function = world.function("on-push", &[]).await;
+        for location in elsewhere(&world.destination_host, &evil.host()) {
+            let own_port_and_more = location.contains("127.0.0.1:") && location.contains(".example.test");
+            if own_port_and_more {
+                continue; // it is no URL, so it leads nowhere, and the blob is sent anew
+            }
+            let faults = world.destination.faults();
+            faults.add(Fault::on(Kind::UploadPatch).then(Action::CutRequestAfter(5_000)));
+            let fired = faults.add(Fault::on(Kind::UploadStatus).forever().then(Action::Location(location.clone())));
+            let refusal = refused_at(&world.destination, &mut function, pushed("v1", &image.digest)).await;
+            assert!(fired.count() > 0, "{location}");
+            refusal.is("UnsafeRedirect", &["uploading blob", &world.destination_host, "mirror/team/app"]);
+            assert_eq!(world.destination.journal().count(Kind::UploadPut), 0, "{location}");
+            world.destination.faults().clear();
+        }
+        assert_eq!(evil.journal().connections(), 0, "{:?}", evil.journal().entries());
+        synced(&mut function, pushed("v1", &image.digest)).await;
+    })
+    .await;
+}
