@@ -22,7 +22,7 @@ const KINDS: [Personality; 6] = [
 ];
 
 async fn arrives_verbatim(to: Personality, push: impl Fn(&Store) -> String) {
-    let world = World::between(Registry::builder(Personality::Plain), Registry::builder(to)).await;
+    let world = World::between(Registry::builder(Personality::Plain), Registry::builder(to).alias("project")).await;
     let digest = push(world.source.store());
     let (source, destination) = (world.source.store(), world.destination.store());
     destination.create_repository(REPOSITORY);
@@ -141,7 +141,8 @@ async fn a_cache_that_is_an_index_of_blobs_arrives_where_registries_take_it() {
 async fn where_they_do_not_it_is_refused_once_and_no_tag_is_set() {
     watched(async {
         for to in [Personality::Ecr, Personality::Quay] {
-            let world = World::between(Registry::builder(Personality::Plain), Registry::builder(to)).await;
+            let world =
+                World::between(Registry::builder(Personality::Plain), Registry::builder(to).alias("project")).await;
             push_cache(world.source.store());
             world.destination.store().create_repository(REPOSITORY);
             let mut function = world.function("fanout", &[]).await;

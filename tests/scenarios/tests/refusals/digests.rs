@@ -52,7 +52,7 @@ fn manifest(layer: &str, config: &str, layer_size: usize, config_size: usize) ->
 
 async fn world(to: Personality) -> (World, Value) {
     let source = Registry::builder(Personality::Plain);
-    let world = World::between(source, Registry::builder(to)).await;
+    let world = World::between(source, Registry::builder(to).alias("project")).await;
     world.destination.store().create_repository("project/images/app");
     let body = json!({
         "source": format!("{}/{REPOSITORY}:v1", world.source_host),
