@@ -7,6 +7,7 @@ mod auth;
 mod blob;
 mod listing;
 mod manifest;
+mod refusal;
 mod request;
 mod sent;
 mod upload;
@@ -22,7 +23,7 @@ pub use auth::{
 pub use blob::{BlobsAt, OpenedBlob};
 pub use listing::{ListedImage, Listing, OciListing, Page};
 pub use manifest::ManifestHead;
-pub use request::CREATE_ADVICE;
+pub use refusal::CREATE_ADVICE;
 pub use sent::SentLately;
 pub use upload::{ChunkTaken, CopyWindow, Session, Started};
 

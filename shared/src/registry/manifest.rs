@@ -6,10 +6,7 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 
-use super::{
-    Repository,
-    request::{ALGORITHM_ADVICE, Operation},
-};
+use super::{Repository, refusal::ALGORITHM_ADVICE, request::Operation};
 use crate::{
     error::{Error, ErrorType},
     limits::{Claim, CommitPermit, ManifestRoom, TooManyManifests},

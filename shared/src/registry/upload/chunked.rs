@@ -13,10 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    super::{
-        Repository,
-        request::{Operation, WAY_ADVICE},
-    },
+    super::{Repository, refusal::WAY_ADVICE, request::Operation},
     ChunkTaken, Session,
     session::{answer_patience, carrying},
     single_patch::TAKEN,
