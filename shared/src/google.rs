@@ -36,6 +36,9 @@ const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// Tokens live an hour; one that has less left than this is replaced.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
 
+/// No token is believed to live longer, whatever its service says.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 /// The login of Artifact Registry by workload identity federation.
 #[derive(Debug)]
 pub struct GoogleLogin {
@@ -70,7 +73,7 @@ impl GoogleLogin {
         let federated = self.federated(run).await?;
         let (token, expires) = match &self.identity.service_account {
             None => {
-                let life = federated.expires_in.map(Duration::from_secs);
+                let life = federated.expires_in.map(|seconds| Duration::from_secs(seconds).min(LONGEST_LIFE));
                 (Secret::new(federated.access_token), life.map(|life| SystemTime::now() + life))
             }
             Some(account) => self.impersonated(account, Secret::new(federated.access_token), run).await?,
@@ -86,7 +89,7 @@ impl GoogleLogin {
         let account = account.map(|account| format!(", for the service account {account}")).unwrap_or_default();
         let doing = format!("exchanging the function's AWS role for a Google token (audience {audience}{account})");
         let (credentials, region) = self.aws.signer(&doing).await?;
-        let subject = signed_request(&credentials, &region, audience, SystemTime::now())
+        let (subject, signature) = signed_request(&credentials, &region, audience, SystemTime::now())
             .map_err(|reason| Error::new(ErrorType::InvalidConfig, format!("{doing}: it can't be signed: {reason}")))?;
         let session = Secret::new(credentials.session_token().unwrap_or_default());
         let mut url = self.identity.token_endpoint.clone();
@@ -109,7 +112,7 @@ impl GoogleLogin {
             doing: &doing,
             advice: "; check workload_identity.audience, and that the pool's provider takes this function's AWS account \
                      and role",
-            hidden: &[&subject, &session],
+            hidden: &[&subject, &signature, &session],
         };
         exchange.ask(request).await
     }

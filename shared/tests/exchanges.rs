@@ -345,3 +345,27 @@ async fn a_no_of_the_registry_says_what_was_tried_where_and_what_to_do() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_token_service_says_instead_of_a_token_is_not_repeated() {
+    let told = "eyJtoken-that-nobody-may-see";
+    for answer in [
+        ResponseTemplate::new(200).set_body_string(format!("\"{told}\"")),
+        ResponseTemplate::new(203).set_body_json(json!({ "token": told })),
+        ResponseTemplate::new(400).set_body_string(format!("you sent robot:pass and {told}")),
+        ResponseTemplate::new(401)
+            .set_body_json(json!({ "errors": [{ "code": "DENIED", "message": "not with `pass`" }] })),
+    ] {
+        let server = MockServer::start().await;
+        let challenge = format!(r#"Bearer realm="{}/token",service="registry""#, server.uri());
+        Mock::given(path("/token")).respond_with(answer).mount(&server).await;
+        Mock::given(method("HEAD"))
+            .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge.as_str()))
+            .mount(&server)
+            .await;
+        let repository = repository(&server, Provider::Generic, Authenticator::challenged(Box::new(Fixed)));
+        let error = repository.has_blob(&Digest::of(b"x")).await.unwrap_err();
+        assert!(error.message.contains("token service"), "{error}");
+        assert!(!error.message.contains(told) && !error.message.contains("pass"), "{error}");
+    }
+}

@@ -10,13 +10,15 @@ use aws_sigv4::{
 use serde_json::json;
 use url::form_urlencoded;
 
-use crate::registry::Secret;
+use crate::{provider::aws_domain, registry::Secret};
 
 /// Binds the signature to one provider of one pool, so that nobody else can use it.
 const TARGET: &str = "x-goog-cloud-target-resource";
 
 /// `GetCallerIdentity`, signed by `credentials` at `now` and serialized as Google's token service takes it: JSON of URL,
 /// method and headers, percent-encoded. It is as good as the credentials at this one service, for 15 minutes.
+///
+/// Beside it the signature alone, so that it can be hidden wherever it is repeated.
 ///
 /// # Errors
 /// Why it can't be signed, without any of the credentials.
@@ -25,9 +27,8 @@ pub(super) fn signed_request(
     region: &str,
     audience: &str,
     now: SystemTime,
-) -> Result<Secret, String> {
-    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    let host = format!("sts.{region}.{domain}");
+) -> Result<(Secret, Secret), String> {
+    let host = format!("sts.{region}.{}", aws_domain(region));
     let url = format!("https://{host}/?Action=GetCallerIdentity&Version=2011-06-15");
     let own = [("host", host.as_str()), (TARGET, audience)];
     let identity = credentials.clone().into();
@@ -42,13 +43,13 @@ pub(super) fn signed_request(
         .into();
     let request = SignableRequest::new("POST", &url, own.into_iter(), SignableBody::Bytes(&[]));
     let signed = request.and_then(|request| sign(request, &params)).map_err(|error| error.to_string())?;
-    let (added, _) = signed.into_parts();
+    let (added, signature) = signed.into_parts();
     let headers: Vec<_> =
         own.into_iter().chain(added.headers()).map(|(key, value)| json!({ "key": key, "value": value })).collect();
     let text = json!({ "url": url, "method": "POST", "headers": headers }).to_string();
     let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
     // Whoever decodes need not know that a plus is a space in forms; a plus itself was encoded.
-    Ok(Secret::new(encoded.replace('+', "%20")))
+    Ok((Secret::new(encoded.replace('+', "%20")), Secret::new(signature)))
 }
 
 #[cfg(test)]
@@ -64,7 +65,8 @@ mod tests {
     fn signed(session: Option<&str>) -> Value {
         let credentials = Credentials::new("AKIA111122223333", "secret", session.map(str::to_owned), None, "test");
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_305_600);
-        let token = signed_request(&credentials, "eu-west-1", AUDIENCE, now).unwrap();
+        let (token, signature) = signed_request(&credentials, "eu-west-1", AUDIENCE, now).unwrap();
+        assert!(token.reveal().contains(signature.reveal()));
         assert!(token.reveal().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%-_.*".contains(&byte)));
         let form = format!("t={}", token.reveal());
         let (_, json) = form_urlencoded::parse(form.as_bytes()).next().unwrap();

@@ -36,6 +36,19 @@ pub enum Login {
     ServicePrincipal(ServicePrincipal),
 }
 
+impl Login {
+    /// A foreign text without this login's secret, should it repeat it.
+    fn hide(&self, text: String) -> String {
+        let secret = match self {
+            Self::Anonymous => return text,
+            Self::Password { password, .. } => password.reveal(),
+            Self::IdentityToken(token) => token.reveal(),
+            Self::ServicePrincipal(principal) => principal.client_secret.reveal(),
+        };
+        if secret.is_empty() { text } else { text.replace(secret, "***") }
+    }
+}
+
 /// An application of Microsoft Entra ID that signs in by a secret of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePrincipal {

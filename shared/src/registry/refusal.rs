@@ -9,7 +9,7 @@ use super::{Repository, Side, request::Operation};
 use crate::{
     error::{Class, Error, ErrorType},
     oci::ErrorEnvelope,
-    provider::{Action, Provider},
+    provider::{Action, Provider, UploadStrategy},
     retry::retryable_status,
 };
 
@@ -78,7 +78,11 @@ impl Repository {
             (404, _) if writes_manifest => (ErrorType::BlobUnavailable, "; what is missing is sent again"),
             // A body, a method or a chunk that the registry does not take, as Docker Hub (400), GAR (405), ACR (413) and ECR
             // (short parts) say it: the strategy is another provider's.
-            (405 | 411 | 413, _) | (400, "") if operation.action == Action::Upload => {
+            (405 | 411 | 413, _) if operation.action == Action::Upload => (ErrorType::InvalidConfig, WAY_ADVICE),
+            (400, "")
+                if operation.action == Action::Upload
+                    && matches!(self.client.provider.upload_strategy(), UploadStrategy::StreamedPut) =>
+            {
                 (ErrorType::InvalidConfig, WAY_ADVICE)
             }
             (400, "BLOB_UPLOAD_INVALID") if operation.action == Action::Upload && message.contains("layer parts") => {

@@ -90,6 +90,14 @@ impl Repository {
         streamed_put::close_empty(self, &session.location, blob).await
     }
 
+    /// Closes `session`, which has all of `blob`: an earlier invocation sent its last byte, and no more.
+    ///
+    /// # Errors
+    /// All that a request can meet.
+    pub async fn close_whole(&self, session: &Session, blob: &Blob) -> Result<(), Error> {
+        streamed_put::close(self, &session.location, blob).await
+    }
+
     /// Sends the bytes of `blob` into `session` by `strategy` and closes it. The registry commits the blob, or nothing.
     /// `session` goes where the registry's last answer said, so that it can be cancelled whenever this is dropped; `taken`
     /// hears of each chunk that the registry has taken: where the upload goes on, and how many bytes it has.

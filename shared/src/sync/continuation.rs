@@ -44,6 +44,9 @@ pub struct HalfSent {
     pub summed: u64,
     /// The running hash's state, base64.
     pub sum: String,
+    /// The least size of a chunk in bytes, where the registry says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_chunk: Option<u64>,
 }
 
 impl std::fmt::Debug for HalfSent {
@@ -59,7 +62,8 @@ impl Begun {
         let hasher = blob.digest.hasher_from(&BASE64_STANDARD.decode(&half.sum).ok()?)?;
         let within = half.summed <= half.offset && half.offset <= blob.size;
         let location = Url::parse(&half.location).ok().filter(|_| within)?;
-        Some(GoOn { location, offset: half.offset, mark: Mark { offset: half.summed, hasher } })
+        let mark = Mark { offset: half.summed, hasher };
+        Some(GoOn { location, offset: half.offset, mark, least_chunk: half.least_chunk })
     }
 
     /// Whether the blob was cut by the end of an invocation, or is half sent already.
@@ -82,6 +86,7 @@ pub(super) struct GoOn {
     pub(super) offset: u64,
     /// Where the sum goes on: at `offset`, or a little before.
     pub(super) mark: Mark,
+    pub(super) least_chunk: Option<u64>,
 }
 
 impl GoOn {
@@ -92,6 +97,7 @@ impl GoOn {
             offset: self.offset,
             summed: self.mark.offset,
             sum: BASE64_STANDARD.encode(self.mark.hasher.save()),
+            least_chunk: self.least_chunk,
         }
     }
 }
@@ -108,7 +114,7 @@ mod tests {
         let mut hasher = blob().digest.hasher();
         hasher.update(b"ab");
         let location = Url::parse("https://registry.example.test/v2/a/blobs/uploads/1?_state=secret").unwrap();
-        GoOn { location, offset, mark: Mark { offset: 2, hasher } }.save(&blob().digest)
+        GoOn { location, offset, mark: Mark { offset: 2, hasher }, least_chunk: None }.save(&blob().digest)
     }
 
     #[test]

@@ -248,7 +248,11 @@ async fn read(realm: &Url, response: Response, login: &Login) -> Result<Token, E
     if response.status != StatusCode::OK {
         let status = response.status;
         let envelope = ErrorEnvelope::parse(&response.excerpt().await);
-        let said = format!("{} {} {}", status.as_u16(), envelope.code, envelope.message);
+        // A body that is no error's may be anything, a token or an echo of what was sent among it.
+        let said = match envelope.code.as_str() {
+            "" => status.as_u16().to_string(),
+            code => login.hide(format!("{} {code} {}", status.as_u16(), envelope.message)),
+        };
         let who =
             if *login == Login::Anonymous { "; no credentials are configured" } else { "; check the credentials" };
         return Err(match status.as_u16() {
@@ -265,7 +269,8 @@ async fn read(realm: &Url, response: Response, login: &Login) -> Result<Token, E
         .await
         .map_err(|_| fail(ErrorType::Unavailable, "its answer could not be read".to_owned()))?;
     let wire: Wire = serde_json::from_slice(&body)
-        .map_err(|error| fail(ErrorType::Unavailable, format!("its answer is no token JSON ({error})")))?;
+        // Not what the parser says of it: that may repeat a token.
+        .map_err(|_| fail(ErrorType::Unavailable, "its answer is no token JSON".to_owned()))?;
     let text = wire
         .token
         .or(wire.access_token)

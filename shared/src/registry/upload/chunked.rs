@@ -41,6 +41,12 @@ pub(super) async fn send(
     // The sum begins at a frame's edge, and the upload may be a little further.
     let begins = blob.size - body.body.size_hint().exact().unwrap_or(blob.size);
     let mut over = offset.saturating_sub(begins);
+    while over > 0 {
+        let part = over.min(chunk);
+        kept.filled(&mut body, part, repository, &upload.operation).await?;
+        drop(kept.take(part));
+        over -= part;
+    }
     let deadline = &repository.run.deadline;
     let mut slowest = Duration::ZERO;
     while upload.offset < blob.size {
@@ -50,12 +56,7 @@ pub(super) async fn send(
             let text = format!("{doing}: stopped at byte {}, as the invocation's time is nearly up", upload.offset);
             return Err(Error::new(ErrorType::DeadlineExceeded, text));
         }
-        let filled = repository.run.deadline.bound(kept.fill(&mut body, chunk + over)).await;
-        let filled = filled.unwrap_or_else(|passed| Err((ErrorType::DeadlineExceeded, passed.to_string())));
-        filled.map_err(|(error_type, reason)| {
-            Error::new(error_type, format!("{}: {reason}", repository.doing(&upload.operation))).retry_above()
-        })?;
-        drop(kept.take(std::mem::take(&mut over)));
+        kept.filled(&mut body, chunk, repository, &upload.operation).await?;
         let begun = Instant::now();
         upload.chunk(kept.take(chunk)).await?;
         slowest = slowest.max(begun.elapsed());
@@ -93,7 +94,9 @@ impl Upload<'_> {
                         let text = format!("{doing}: {status} for the chunk at byte {}", self.offset);
                         Error::new(ErrorType::Unavailable, text).retry_above()
                     };
-                    let told = if attempt > 1 { self.status().await? } else { None };
+                    // A registry that gets on by a byte a turn gets on no better than one that does not.
+                    let worth_asking = (2..=self.repository.client.policy.max_attempts).contains(&attempt);
+                    let told = if worth_asking { self.status().await? } else { None };
                     let (taken, location) = told.ok_or_else(lost)?;
                     // Some registries report a wrong `Range`: what is no progress is none.
                     if !(self.offset + 1..=end).contains(&taken) {
@@ -204,6 +207,21 @@ struct Pieces {
 }
 
 impl Pieces {
+    /// Reads a chunk, within the invocation's time.
+    async fn filled(
+        &mut self,
+        body: &mut StreamBody,
+        chunk: u64,
+        repository: &Repository,
+        operation: &Operation,
+    ) -> Result<(), Error> {
+        let filled = repository.run.deadline.bound(self.fill(body, chunk)).await;
+        let filled = filled.unwrap_or_else(|passed| Err((ErrorType::DeadlineExceeded, passed.to_string())));
+        filled.map_err(|(error_type, reason)| {
+            Error::new(error_type, format!("{}: {reason}", repository.doing(operation))).retry_above()
+        })
+    }
+
     /// Reads until there is a chunk, or the body ends. The body ends early only with an error, a stall among them.
     async fn fill(&mut self, body: &mut StreamBody, chunk: u64) -> Result<(), (ErrorType, String)> {
         while self.bytes < chunk {

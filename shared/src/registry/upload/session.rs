@@ -35,6 +35,18 @@ impl Session {
     pub fn offset(&self) -> u64 {
         self.offset
     }
+
+    /// Where it goes on.
+    #[must_use]
+    pub fn location(&self) -> &Url {
+        &self.location
+    }
+
+    /// The least size of a chunk in bytes, where the registry says one.
+    #[must_use]
+    pub fn least_chunk(&self) -> Option<u64> {
+        self.least_chunk
+    }
 }
 
 /// What came of asking for an upload.
@@ -145,25 +157,29 @@ impl Repository {
         digest: &Digest,
         location: &Url,
         (offset, size): (u64, u64),
+        least_chunk: Option<u64>,
     ) -> Result<Option<Session>, Error> {
         if Origin::of(location).as_ref() != Some(self.client.transport.origin()) {
             return Ok(None); // the registry is talked to by another name now
         }
         let operation = Operation::new(Action::Upload, digest);
         let mut answers = vec![StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED];
-        answers.extend([StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::GONE]);
+        // The session is gone, or the registry does not say where one stands: the blob begins anew.
+        answers
+            .extend([400, 404, 405, 410, 412, 416, 501].into_iter().filter_map(|code| StatusCode::from_u16(code).ok()));
         let response = self.send(&operation, Request::new(Method::GET, location.clone()), &answers).await?;
         leave.started();
         if !response.status.is_success() {
             return Ok(None);
         }
         let told = response.header("range").and_then(|range| range.strip_prefix("0-")?.parse::<u64>().ok());
-        let has = told.map(|last| last + 1).filter(|has| (offset..=size).contains(has)).unwrap_or(offset);
+        let has = told.map(|last| last.saturating_add(1)).filter(|has| (offset..=size).contains(has)).unwrap_or(offset);
         let location = match response.header("location") {
             Some(_) => self.location(&operation, location, &response)?,
             None => location.clone(),
         };
-        Ok(Some(Session { location, least_chunk: None, offset: has }))
+        let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).or(least_chunk);
+        Ok(Some(Session { location, least_chunk, offset: has }))
     }
 
     /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.

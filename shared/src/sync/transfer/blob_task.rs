@@ -2,7 +2,7 @@
 
 use std::{
     mem::replace,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::Ordering},
 };
 
 use http_body_util::BodyExt;
@@ -97,6 +97,9 @@ impl BlobTask<'_> {
             return Ok(Arrived::Present);
         }
         let strategy = self.strategy();
+        if let Some(least) = self.tally.begun().upload(self.blob).and_then(|go_on| go_on.least_chunk) {
+            self.destination.client().least_chunk.fetch_max(least, Ordering::Relaxed);
+        }
         let mut stopped = self.stopped.clone();
         let leave = tokio::select! {
             biased;
@@ -159,15 +162,25 @@ impl BlobTask<'_> {
     async fn go_on(&self, leave: &Admitted, strategy: UploadStrategy, go_on: &GoOn) -> Result<Option<Arrived>, Error> {
         let digest = &self.blob.digest;
         let at = (go_on.offset, self.blob.size);
-        let resumed = match self.destination.resume_upload(leave, digest, &go_on.location, at).await {
+        let resumed = match self.destination.resume_upload(leave, digest, &go_on.location, at, go_on.least_chunk).await
+        {
             Ok(None) => {
                 tracing::info!(blob = %digest, offset = go_on.offset, "the half-sent upload is gone: sending the blob from its start");
                 return Ok(None);
             }
-            Ok(Some(session)) => {
-                let opened = self.source.open_blob(leave, self.blob, go_on.mark.offset).await;
-                opened.map(|opened| (session, opened))
+            // Its last byte was let through when the sum was right: nothing is to be read any more.
+            Ok(Some(session)) if session.offset() == self.blob.size => {
+                self.destination.close_whole(&session, self.blob).await?;
+                return Ok(Some(Arrived::Sent));
             }
+            Ok(Some(session)) => match self.source.open_blob(leave, self.blob, go_on.mark.offset).await {
+                Ok(opened) => Ok((session, opened)),
+                Err(error) if error.class() == Class::Never => {
+                    self.destination.cancel_upload(session).await;
+                    return Err(error);
+                }
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         match resumed {
@@ -233,9 +246,9 @@ impl BlobTask<'_> {
         let (body, watch) = VerifiedBody::new(source.boxed(), self.blob, read, leave.clone(), window.pipe, begin);
         let body = StreamBody { body: body.boxed(), progress: watch.progress.clone() };
         let mut stopped = self.stopped.clone();
-        let reached: Mutex<Option<GoOn>> = Mutex::default();
+        let (reached, least_chunk) = (Mutex::<Option<GoOn>>::default(), session.least_chunk());
         let taken = |location: &Url, offset: u64| {
-            let go_on = watch.mark(offset).map(|mark| GoOn { location: location.clone(), offset, mark });
+            let go_on = watch.mark(offset).map(|mark| GoOn { location: location.clone(), offset, mark, least_chunk });
             *reached.lock().unwrap_or_else(PoisonError::into_inner) = go_on;
         };
         let sent = tokio::select! {
@@ -266,8 +279,11 @@ impl BlobTask<'_> {
         if !deadline.may_hand_over() || error.error_type != ErrorType::DeadlineExceeded {
             return false;
         }
-        // Without a chunk of its own this invocation leaves what it found.
-        let found = || self.tally.begun().upload(self.blob).filter(|found| session.offset() == found.offset);
+        // Without a chunk of its own this invocation leaves what it found, where the registry says that it is now.
+        let found = || {
+            let found = self.tally.begun().upload(self.blob).filter(|found| session.offset() >= found.offset)?;
+            Some(GoOn { location: session.location().clone(), ..found })
+        };
         match reached.or_else(found) {
             Some(go_on) => self.tally.half_sent(go_on.save(&self.blob.digest)),
             None => {
