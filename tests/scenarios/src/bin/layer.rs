@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
 async fn measure(personality: Personality) -> f64 {
     let world = match personality {
         Personality::Ecr => World::ecr(|builder| builder.discard_blobs()).await,
-        other => World::to(other, |builder| builder.open().discard_blobs()).await,
+        other => World::to(other, |builder| builder.open().alias("mirror").discard_blobs()).await,
     };
     let image = Image::builder().layers([generated_layer(1, LAYER)]).build();
     image.push_to(world.source.store(), "team/app", "v1");
