@@ -1,7 +1,10 @@
 //! What is to be synced: one image, from one place to another.
 
+mod referrers;
+
 use std::time::SystemTime;
 
+pub use referrers::{Referrers, TypeLists};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,10 +31,12 @@ pub struct SyncRequest {
 }
 
 /// How an image is synced.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SyncOptions {
     /// What to do with a tag that the destination has, at another digest.
     pub existing_tag: ExistingTag,
+    /// What of what is attached to the image goes with it.
+    pub referrers: Referrers,
 }
 
 /// What to do with a tag that the destination has, at another digest.

@@ -118,7 +118,7 @@ impl Rules {
                     source,
                     destination,
                     expected: pushed.digest.clone(),
-                    options: rule.options,
+                    options: rule.options.clone(),
                     pushed_at: pushed.at,
                     repeated: false,
                 });
@@ -215,7 +215,9 @@ impl Rule {
                 Err(reason) => mistakes.push(format!("{path}: {reason}")),
             }
         }
-        let options = SyncOptions { existing_tag: settings.existing_tag };
+        let wrong = settings.referrers.mistakes();
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("{path}.referrers.{wrong}")));
+        let options = SyncOptions { existing_tag: settings.existing_tag, referrers: settings.referrers };
         Self { name, registry, repository_text, repository, tags, destinations, untagged: settings.untagged, options }
     }
 

@@ -1,6 +1,9 @@
 //! Message bodies: what they ask for. Pure.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    mem::take,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Map, Value};
 use transfer::{
@@ -9,7 +12,7 @@ use transfer::{
     event::{self, Event},
     oci::{Digest, Reference},
     queue::{FurtherTag, ImageMessage, MESSAGE_VERSION, places},
-    request::{SyncOptions, SyncRequest},
+    request::{Referrers, SyncOptions, SyncRequest},
     rules::{Pushed, Rules, Verdict},
     sync::Begun,
 };
@@ -87,6 +90,9 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     if message.platforms.is_some() {
         return Err(invalid("`platforms` is not supported by this version; leave it out to copy the whole index"));
     }
+    if let Some(wrong) = message.referrers.iter().flat_map(Referrers::mistakes).next() {
+        return Err(invalid(&format!("`referrers`.{wrong}")));
+    }
     let source = reference(&message.source)?;
     let expected = match &message.expected_digest {
         Some(text) => Some(text.parse().map_err(|error| invalid(&format!("`expected_digest`: {error}")))?),
@@ -99,9 +105,9 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     let pushed_at = message.pushed_at_ms.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
     let mut requests = match ends {
         Some(ends) => {
-            let options = SyncOptions { existing_tag: message.existing_tag.unwrap_or_default() };
+            let options = message.options(SyncOptions::default());
             let request = |(source, destination)| {
-                let expected = expected.clone();
+                let (expected, options) = (expected.clone(), options.clone());
                 SyncRequest { source, destination, expected, options, pushed_at, repeated: false }
             };
             ends.into_iter().map(request).collect()
@@ -179,7 +185,7 @@ fn by_rules(
         return Err(invalid(&text));
     }
     for request in &mut requests {
-        request.options.existing_tag = message.existing_tag.unwrap_or(request.options.existing_tag);
+        request.options = message.options(take(&mut request.options));
     }
     Ok(requests)
 }

@@ -49,7 +49,7 @@ fn what_on_push_queues_reads_back_as_it_was() {
         source: "111122223333.dkr.ecr.us-east-1.amazonaws.com/app:v1".parse().unwrap(),
         destination: "ghcr.io/acme/app:v1".parse().unwrap(),
         expected: Some(Digest::of(b"x")),
-        options: SyncOptions { existing_tag: ExistingTag::Fail },
+        options: SyncOptions { existing_tag: ExistingTag::Fail, ..SyncOptions::default() },
         pushed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         repeated: false,
     };

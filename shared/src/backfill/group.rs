@@ -6,7 +6,7 @@ use crate::{
     error::{Error, ErrorType},
     oci::Digest,
     queue::ImageMessage,
-    request::{ExistingTag, SyncRequest},
+    request::{SyncOptions, SyncRequest},
 };
 
 /// Tags of one message: each is looked at in turn, in one invocation. Chosen.
@@ -18,7 +18,7 @@ struct Key<'r> {
     source: (&'r str, &'r str),
     digest: &'r Digest,
     destination: (&'r str, &'r str),
-    existing: ExistingTag,
+    options: &'r SyncOptions,
 }
 
 /// Groups requests, in the order in which each group began; one whose digest isn't known stays alone. As
@@ -35,7 +35,7 @@ pub(super) fn groups(requests: &[SyncRequest]) -> Vec<Vec<SyncRequest>> {
             source: (request.source.registry(), request.source.repository()),
             digest,
             destination: (request.destination.registry(), request.destination.repository()),
-            existing: request.options.existing_tag,
+            options: &request.options,
         };
         match known.get(&key) {
             Some(&at) if groups[at].len() < MOST_TAGS && is_tagged(request) => groups[at].push(request.clone()),
@@ -74,7 +74,6 @@ pub(super) fn is_attachment(tag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::SyncOptions;
 
     fn request(source: &str, destination: &str, digest: Option<&[u8]>) -> SyncRequest {
         SyncRequest {

@@ -246,7 +246,7 @@ fn own_rule(order: &Order, destination: &str, scope: &Option<Scope>, mistakes: &
         tags: order.tags.clone().unwrap_or_default(),
         destinations: vec![destination.to_owned()],
         platforms: None,
-        referrers: None,
+        referrers: crate::request::Referrers::default(),
         untagged: crate::settings::Untagged::Skip,
         existing_tag: crate::request::ExistingTag::Overwrite,
     };

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    request::{ExistingTag, SyncRequest},
+    request::{ExistingTag, Referrers, SyncOptions, SyncRequest},
     sync::Begun,
 };
 
@@ -30,9 +30,9 @@ pub struct ImageMessage {
     /// Not supported by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Vec<String>>,
-    /// Whether to copy what is attached to the image; this version copies the image alone.
+    /// What of what is attached to the image goes with it; left out: all, or what the rules say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub referrers: Option<bool>,
+    pub referrers: Option<Referrers>,
     /// What to do with a tag that the destination has, at another digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_tag: Option<ExistingTag>,
@@ -81,12 +81,21 @@ impl ImageMessage {
             destination: Some(first.destination.to_string()),
             tags: further.iter().map(tag).collect(),
             platforms: None,
-            referrers: None,
+            referrers: Some(first.options.referrers.clone()),
             existing_tag: Some(first.options.existing_tag),
             expected_digest: first.expected.as_ref().map(ToString::to_string),
             pushed_at_ms: first.pushed_at.and_then(millis),
             begun: None,
         })
+    }
+
+    /// How its image is synced: as it says itself, and else as `by_rules`.
+    #[must_use]
+    pub fn options(&self, by_rules: SyncOptions) -> SyncOptions {
+        SyncOptions {
+            existing_tag: self.existing_tag.unwrap_or(by_rules.existing_tag),
+            referrers: self.referrers.clone().unwrap_or(by_rules.referrers),
+        }
     }
 }
 
@@ -123,7 +132,6 @@ fn go_together(first: &SyncRequest, next: &SyncRequest) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::SyncOptions;
 
     fn request(source: &str, destination: &str) -> SyncRequest {
         SyncRequest {
@@ -160,7 +168,7 @@ mod tests {
     fn what_is_to_be_done_otherwise_has_a_message_of_its_own() {
         let one = request("quay.io/a/app:v1", "ghcr.io/b/app:v1");
         let kept = SyncRequest {
-            options: SyncOptions { existing_tag: ExistingTag::Keep },
+            options: SyncOptions { existing_tag: ExistingTag::Keep, ..SyncOptions::default() },
             ..request("quay.io/a/app:v2", "ghcr.io/b/app:v2")
         };
         let other = request("quay.io/other/app:v3", "ghcr.io/b/app:v3");

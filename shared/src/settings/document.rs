@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{provider::Provider, request::ExistingTag};
+use crate::{
+    provider::Provider,
+    request::{ExistingTag, Referrers},
+};
 
 /// The configuration of both functions.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -43,9 +46,10 @@ pub struct RuleSettings {
     /// Not supported by this version: only the whole index is copied.
     #[serde(default)]
     pub platforms: Option<Vec<String>>,
-    /// Copy what is attached to the image (signatures, SBOMs, attestations). This version copies the image alone.
+    /// Copy what is attached to the image (signatures, SBOMs, attestations): `true` (the default), `false`, or lists of
+    /// artifact types to include or exclude.
     #[serde(default)]
-    pub referrers: Option<bool>,
+    pub referrers: Referrers,
     /// What to do with a push without a tag.
     #[serde(default)]
     pub untagged: Untagged,
