@@ -27,7 +27,7 @@ use crate::{
     provider::Provider,
     queue::{SourceQueues, SqsQueue},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository,
+        AnonymousLogin, Authenticator, BlobsAt, Lacks, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository,
         Run, SentLately, Side,
     },
     retry::RetryPolicy,
@@ -203,6 +203,7 @@ impl Registries {
             quotas: Quotas::new(registry.provider, streams),
             pulls: Pulls::default(),
             sent: SentLately::default(),
+            lacks: Lacks::default(),
             blobs_at: BlobsAt::default(),
             least_chunk: AtomicU64::new(0),
             host: registry.host,

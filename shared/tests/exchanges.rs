@@ -15,7 +15,7 @@ use transfer::{
     provider::{Action, Provider},
     registry::{
         AnonymousLogin, Authenticator, BlobsAt, Login, LoginIssued, LoginRequest, LoginSource, Quotas, RegistryClient,
-        Repository, Run, Secret, SentLately, Started,
+        Repository, Run, Secret, SentLately, Started, Lacks,
     },
     retry::RetryPolicy,
     transport::{Clients, Meter, ReceiveWindow, StreamBody, Transport, TransportSettings},
@@ -61,6 +61,7 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         quotas: Quotas::new(provider, 4),
         pulls: Pulls::default(),
         sent: SentLately::default(),
+        lacks: Lacks::default(),
         blobs_at: BlobsAt::default(),
         least_chunk: std::sync::atomic::AtomicU64::new(0),
     };

@@ -151,6 +151,8 @@ pub(super) struct Tally {
     blobs: Mutex<HashMap<Digest, (Arrived, u64)>>,
     /// Whether a manifest was pushed, or was there.
     manifests: Mutex<HashMap<Digest, bool>>,
+    /// The same of manifests that are attached to the image.
+    referrers: Mutex<HashMap<Digest, bool>>,
     read: Arc<AtomicU64>,
     begun: Begun,
     /// Uploads that the next invocation can go on with.
@@ -185,7 +187,8 @@ impl Tally {
         let uploads = locked(&self.half_sent).clone();
         let further = uploads.iter().any(|half| half.offset > self.begun.reached(&half.digest));
         let arrived = locked(&self.blobs).values().any(|(how, _)| *how != Arrived::Present);
-        let moved = further || arrived || locked(&self.manifests).values().any(|pushed| *pushed);
+        let put = |manifests: &Mutex<HashMap<Digest, bool>>| locked(manifests).values().any(|pushed| *pushed);
+        let moved = further || arrived || put(&self.manifests) || put(&self.referrers);
         // What this one did not get to is left as it was found.
         let kept = |half: &&HalfSent| {
             let arrived = locked(&self.blobs).keys().any(|digest| digest.as_str() == half.digest);
@@ -215,6 +218,11 @@ impl Tally {
         locked(&self.manifests).entry(digest.clone()).or_insert(pushed);
     }
 
+    /// A manifest that is attached to the image is at the destination: pushed, or there before.
+    pub(super) fn referrer(&self, digest: &Digest, pushed: bool) {
+        locked(&self.referrers).entry(digest.clone()).or_insert(pushed);
+    }
+
     /// Whether this very sync put the manifest.
     pub(super) fn has_pushed(&self, digest: &Digest) -> bool {
         locked(&self.manifests).get(digest) == Some(&true)
@@ -238,7 +246,11 @@ impl Tally {
             of_them.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes.saturating_add(*size)))
         };
         let (sent, mounted, present) = (blobs(Arrived::Sent), blobs(Arrived::Mounted), blobs(Arrived::Present));
-        let (pushed, held): (Vec<bool>, Vec<bool>) = locked(&self.manifests).values().partition(|pushed| **pushed);
+        let manifests = |manifests: &Mutex<HashMap<Digest, bool>>| {
+            let manifests = locked(manifests);
+            let pushed = manifests.values().filter(|pushed| **pushed).count();
+            ManifestCounts { pushed: pushed as u64, present: (manifests.len() - pushed) as u64 }
+        };
         let (source, destination) = (self.source.read(), self.destination.read());
         let (outcome, digest, error) = match result {
             Ok((outcome, digest)) => (outcome, Some(digest.to_string()), None),
@@ -249,9 +261,9 @@ impl Tally {
             source: request.source.to_string(),
             destination: request.destination.to_string(),
             digest,
-            manifests: ManifestCounts { pushed: pushed.len() as u64, present: held.len() as u64 },
+            manifests: manifests(&self.manifests),
             blobs: BlobCounts { transferred: sent.0, mounted: mounted.0, present: present.0 },
-            referrers: ManifestCounts::default(),
+            referrers: manifests(&self.referrers),
             bytes: ByteCounts {
                 read: self.read.load(Ordering::Relaxed),
                 written: sent.1,
