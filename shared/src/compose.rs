@@ -27,8 +27,8 @@ use crate::{
     provider::Provider,
     queue::{SourceQueues, SqsQueue},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Lacks, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository,
-        Run, SentLately, Side,
+        AnonymousLogin, Authenticator, BlobsAt, Lacks, Listing, LoginSource, OciListing, Quotas, RegistryClient,
+        Repository, Run, SentLately, Side,
     },
     retry::RetryPolicy,
     secrets::{IdentityLogin, SecretLogin, SecretStore},

@@ -174,6 +174,12 @@ impl Provider {
         self != Self::EcrPublic
     }
 
+    /// Whether it lists tags: ECR Public does not, or not to everybody (`docs/registries/ecr-public.md`).
+    #[must_use]
+    pub fn lists_tags(self) -> bool {
+        self != Self::EcrPublic
+    }
+
     /// Whether reading a manifest counts against an allowance that looking for one does not touch
     /// (Docker Hub, "Usage and limits").
     #[must_use]

@@ -4,8 +4,8 @@ mod referrers;
 
 use std::time::SystemTime;
 
-pub(crate) use referrers::{is_of, wrong_types};
 pub use referrers::{Referrers, TypeLists};
+pub(crate) use referrers::{is_of, wrong_types};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -163,7 +163,9 @@ impl Syncer {
                         Ok(attached) => referrers::attach(self, &task, attached).await,
                         Err(error) => Err(error),
                     };
-                    return attached.map(|()| (outcome, digest.clone())).map_err(|error| in_place(request, &digest, error));
+                    return attached
+                        .map(|()| (outcome, digest.clone()))
+                        .map_err(|error| in_place(request, &digest, error));
                 }
                 Round::Moved(reason) => reason,
                 Round::Contradicted(reason) => {

@@ -14,8 +14,8 @@ use transfer::{
     oci::{Blob, Digest},
     provider::{Action, Provider},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Login, LoginIssued, LoginRequest, LoginSource, Quotas, RegistryClient,
-        Repository, Run, Secret, SentLately, Started, Lacks,
+        AnonymousLogin, Authenticator, BlobsAt, Lacks, Login, LoginIssued, LoginRequest, LoginSource, Quotas,
+        RegistryClient, Repository, Run, Secret, SentLately, Started,
     },
     retry::RetryPolicy,
     transport::{Clients, Meter, ReceiveWindow, StreamBody, Transport, TransportSettings},

@@ -207,7 +207,8 @@ mod tests {
         assert_eq!(entry["size"], bytes.len());
         assert_eq!(entry["artifactType"], "application/spdx+json");
         assert_eq!(entry["annotations"]["made"], "today");
-        let foreign = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "x": 1, "manifests": [{"digest": "d", "y": 2}]});
+        let foreign =
+            json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "x": 1, "manifests": [{"digest": "d", "y": 2}]});
         let both: Value =
             serde_json::from_slice(&merged_referrers(Some(foreign.to_string().as_bytes()), &[&manifest]).unwrap())
                 .unwrap();

@@ -16,11 +16,7 @@ const MAX_PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Repository {
     /// Reads the page at `url`: its bytes, and the query of the next one.
-    pub(super) async fn list_page(
-        &self,
-        operation: &Operation,
-        url: &Url,
-    ) -> Result<(Bytes, Option<String>), Error> {
+    pub(super) async fn list_page(&self, operation: &Operation, url: &Url) -> Result<(Bytes, Option<String>), Error> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -44,10 +40,8 @@ impl Repository {
             Ok(bytes) => Ok(Ok((bytes, next))),
             Err(Some(failure)) => Ok(Err(failure)),
             Err(None) => {
-                let text = format!(
-                    "{}: the answer is over {MAX_PAGE_BYTES} bytes; is it paged?",
-                    self.doing(operation)
-                );
+                let text =
+                    format!("{}: the answer is over {MAX_PAGE_BYTES} bytes; is it paged?", self.doing(operation));
                 Err(Error::new(ErrorType::Unavailable, text))
             }
         }

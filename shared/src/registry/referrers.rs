@@ -52,12 +52,13 @@ enum Answer {
 }
 
 impl Repository {
-    /// Lists what refers to `subject`, up to `most` of them; `None`: the registry has no API for it.
+    /// Lists what refers to `subject`; `None`: the registry has no API for it. No page is read after that with which there
+    /// are over `most`.
     ///
     /// One that has it answers 200 even of what it doesn't know (OCI distribution-spec, "Listing Referrers").
     ///
     /// # Errors
-    /// `ManifestInvalid`: there are more than `most`. And all that a request can meet.
+    /// All that a request can meet.
     pub async fn referrers(&self, subject: &Digest, most: usize) -> Result<Option<Vec<Referrer>>, Error> {
         if self.client.lacks.referrers_api() {
             return Ok(None);
@@ -84,13 +85,9 @@ impl Repository {
                 Error::new(ErrorType::Unavailable, text)
             })?;
             found.extend(page);
-            if found.len() > most {
-                let text = format!("{}: there are over {most}, more than are copied", self.doing(&operation));
-                return Err(Error::new(ErrorType::ManifestInvalid, text));
-            }
             match next {
-                None => return Ok(Some(found)),
-                Some(next) => url.set_query(Some(&next)),
+                Some(next) if found.len() <= most => url.set_query(Some(&next)),
+                _ => return Ok(Some(found)),
             }
             attempt = 1;
         }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::continuation::{Begun, HalfSent};
 use crate::{
-    error::Error,
+    error::{Error, ErrorType},
     oci::{Blob, Digest},
     request::SyncRequest,
     transport::Meter,
@@ -33,6 +33,8 @@ pub enum Outcome {
     Continued,
     /// The source tag has moved on since the event: what it points to now is what was synced.
     Superseded,
+    /// There was nothing to do yet.
+    Ignored,
     /// It could not be done.
     Failed,
 }
@@ -67,6 +69,9 @@ pub struct SyncReport {
     pub duration_ms: u64,
     /// The most bytes that were held at once: of blobs and manifests on their way, and unread in connections.
     pub peak_buffer_bytes: u64,
+    /// Why there was nothing to do yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why it could not be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_type: Option<&'static str>,
@@ -256,6 +261,12 @@ impl Tally {
             Ok((outcome, digest)) => (outcome, Some(digest.to_string()), None),
             Err(error) => (Outcome::Failed, None, Some(error)),
         };
+        // What is attached later comes by an event of its own, which brings the image along.
+        let waits = |error: &Error| request.heard && error.error_type == ErrorType::ReferrerNotFound;
+        let (outcome, reason, error) = match error {
+            Some(error) if waits(&error) => (Outcome::Ignored, Some(error.message), None),
+            error => (outcome, None, error),
+        };
         SyncReport {
             outcome,
             source: request.source.to_string(),
@@ -278,6 +289,7 @@ impl Tally {
             throttled: source.throttled + destination.throttled,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             peak_buffer_bytes,
+            reason,
             error_type: error.as_ref().map(|error| error.error_type.name()),
             error_message: error.as_ref().map(|error| error.message.clone()),
             error,

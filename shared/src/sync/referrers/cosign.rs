@@ -24,7 +24,7 @@ impl AttachedTags {
     /// Reads the repository's tags, a request for each thousand of them.
     pub(super) async fn of(repository: &Repository) -> Result<Self, Error> {
         let lacks = &repository.client().lacks;
-        if lacks.tag_lists() {
+        if lacks.tag_lists() || !repository.client().provider.lists_tags() {
             return Ok(Self::Unknown);
         }
         let (mut tags, mut at) = (HashSet::new(), None);

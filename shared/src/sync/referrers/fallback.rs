@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::Artifact;
+use super::{Artifact, find::MAX_MANIFESTS};
 use crate::{
     error::{Error, ErrorType},
     limits::CommitGate,
@@ -98,7 +98,7 @@ async fn newer(
     destination: &Destination,
 ) -> Result<Vec<Manifest>, Error> {
     let source = &task.source;
-    let listed = match source.repository.referrers(subject, usize::MAX).await? {
+    let listed = match source.repository.referrers(subject, MAX_MANIFESTS).await? {
         Some(listed) => listed,
         None => match source.repository.manifest(&referrers_tag(subject), None, &task.room).await {
             Ok(index) => read_referrers(&index.bytes).unwrap_or_default(),

@@ -16,7 +16,7 @@ use crate::{
 const MAX_DEPTH: usize = 8;
 
 /// Manifests that are attached to one image. Chosen: as many as an image may have of its own.
-const MAX_MANIFESTS: usize = 1000;
+pub(super) const MAX_MANIFESTS: usize = 1000;
 
 /// Subjects that are asked for at once.
 const AT_ONCE: usize = 8;
@@ -119,10 +119,12 @@ pub(in crate::sync) async fn find(
                 let own = (!known).then(|| digest.clone());
                 let below = below.into_iter().filter(|digest| seen.insert(digest.clone())).collect::<Vec<_>>();
                 count += 1 + below.len();
+                if !is_new {
+                    attached.present.extend(own.iter().chain(&below).cloned());
+                }
                 next.extend(own.into_iter().chain(below).map(|digest| Subject { digest, is_new }));
-                match found {
-                    Found::There { digest, .. } => attached.present.push(digest),
-                    Found::Lacking(artifact) => wave.push(artifact),
+                if let Found::Lacking(artifact) = found {
+                    wave.push(artifact);
                 }
             }
         }

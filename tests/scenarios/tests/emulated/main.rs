@@ -33,6 +33,8 @@ mod paces;
 mod parallel;
 mod partitions;
 mod providers;
+mod referrers;
+mod referrers_lists;
 mod repositories;
 mod repository_policies;
 mod request_counts;
