@@ -109,10 +109,8 @@ impl Exchange<'_> {
             }
             _ => return String::new(),
         };
-        let mut said = format!(" {code} \"{message}\"");
-        for secret in self.hidden.iter().filter(|secret| !secret.reveal().is_empty()) {
-            said = said.replace(secret.reveal(), "***");
-        }
+        let said = format!(" {code} \"{message}\"");
+        let said = self.hidden.iter().fold(said, |said, secret| secret.hide_in(&said));
         // A control character could forge a line of a log.
         said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SAID).collect()
     }
