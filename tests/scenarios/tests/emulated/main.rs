@@ -21,6 +21,7 @@ mod ecr_tokens;
 mod empty_blobs;
 mod existing_tags;
 mod foreign_layers;
+mod ghcr_limit;
 mod google;
 mod hopeless;
 mod ignored_events;

@@ -29,4 +29,5 @@ mod stall;
 mod stalls;
 mod storms;
 mod support;
+mod upload_limit;
 mod validation_lag;
