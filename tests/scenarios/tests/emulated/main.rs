@@ -17,6 +17,7 @@ mod convergence;
 mod crashes;
 mod credentials;
 mod ecr_public;
+mod ecr_public_alias;
 mod ecr_tokens;
 mod empty_blobs;
 mod existing_tags;
