@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use url::form_urlencoded;
-
 /// A password, token or key. Shows as `***`, in logs and errors alike.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -27,11 +25,34 @@ impl Secret {
         if self.0.is_empty() {
             return text.to_owned();
         }
-        let form: String = form_urlencoded::byte_serialize(self.0.as_bytes()).collect();
-        let query = form.replace('+', "%20");
-        // The longest first: a shorter one may be a part of it.
-        [&query, &form, &self.0].into_iter().fold(text.to_owned(), |text, spelling| text.replace(spelling, "***"))
+        let text = text.replace(&self.0, "***");
+        let (mut shown, mut rest) = (String::with_capacity(text.len()), text.as_str());
+        while let Some(first) = rest.chars().next() {
+            let (length, what) = match encoded(rest.as_bytes(), self.0.as_bytes()) {
+                Some(length) => (length, "***"),
+                None => (first.len_utf8(), &rest[..first.len_utf8()]),
+            };
+            shown.push_str(what);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        shown
     }
+}
+
+/// How many bytes `text` begins with that stand for `secret` in a form or a query: whichever of its bytes are encoded, in
+/// whichever case.
+fn encoded(text: &[u8], secret: &[u8]) -> Option<usize> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut at = 0;
+    for byte in secret {
+        at += match text.get(at..)? {
+            [b'%', high, low, ..] if Some(u32::from(*byte)) == Some(digit(*high)? * 16 + digit(*low)?) => 3,
+            [b'+', ..] if *byte == b' ' => 1,
+            [literal, ..] if literal == byte => 1,
+            _ => return None,
+        };
+    }
+    Some(at)
 }
 
 impl fmt::Debug for Secret {
@@ -46,10 +67,18 @@ mod tests {
 
     #[test]
     fn a_secret_is_hidden_however_it_is_spelt() {
-        let secret = Secret::new("p a+ss/w&rd");
-        for text in ["p a+ss/w&rd", "p+a%2Bss%2Fw%26rd", "p%20a%2Bss%2Fw%26rd"] {
-            assert_eq!(secret.hide_in(&format!("you sent client_secret={text}!")), "you sent client_secret=***!");
+        let secret = Secret::new("p a+s%/w\u{f6}r~");
+        for text in [
+            "p a+s%/w\u{f6}r~",
+            "p+a%2Bs%25%2Fw%C3%B6r%7E",
+            "p%20a%2bs%25%2fw%c3%b6r~",
+            "p%20a%2Bs%25/w\u{f6}r~",
+            "%70%20%61%2B%73%25%2F%77%C3%B6%72%7E",
+        ] {
+            let said = secret.hide_in(&format!("\u{fc}: client_secret={text}&x=%2B 100%"));
+            assert_eq!(said, "\u{fc}: client_secret=***&x=%2B 100%", "{text}");
         }
         assert_eq!(Secret::new("").hide_in("as it is"), "as it is");
+        assert_eq!(Secret::new("100%").hide_in("100%, 100%25"), "***, ***25");
     }
 }
