@@ -60,6 +60,22 @@ async fn an_account_without_a_registry_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_role_of_the_account_that_has_the_alias_will_do() {
+    watched(async {
+        let (mut world, image) = world(|public| public.alias("mirror").account("999900001111")).await;
+        let host = world.destination_host.clone();
+        let role = "arn:aws:iam::999900001111:role/transship-push";
+        world.registry_config(&host).insert("role_arn".into(), role.into());
+        let mut function = world.function("on-push", &[]).await;
+        let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
+        assert_eq!(result["outcome"], "synced", "{result}");
+        world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+        assert_eq!(world.aws.count("ecr-public", "DescribeRegistries"), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn each_alias_of_the_account_will_do_and_is_asked_for_once() {
     watched(async {
         for primary in [true, false] {

@@ -44,7 +44,7 @@ async fn a_proxy_that_wants_calm_costs_a_new_connection_and_a_try_each_time() {
 }
 
 #[tokio::test]
-async fn a_blob_whose_connection_is_ended_within_it_is_read_on() {
+async fn one_that_wants_it_again_and_again_stops_no_sync() {
     watched(async {
         let (mut world, image) = world().await;
         world.config["limits"] = json!({ "blob_concurrency": 3 });
