@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -28,7 +29,7 @@ use crate::{
     queue::{SourceQueues, SqsQueue},
     registry::{
         AnonymousLogin, Authenticator, BlobsAt, Lacks, Listing, LoginSource, OciListing, Quotas, RegistryClient,
-        Repository, Run, SentLately, Side,
+        Repository, Run, SentLately, Side, UploadLimit,
     },
     retry::RetryPolicy,
     secrets::{IdentityLogin, SecretLogin, SecretStore},
@@ -66,6 +67,8 @@ pub struct Tuning {
     pub streams: Option<u32>,
     /// Blobs at once, instead of `limits.blob_concurrency` and its range.
     pub blob_concurrency: Option<u32>,
+    /// How long an upload may take where a registry has such a limit, instead of its own.
+    pub upload_limit: Option<Duration>,
 }
 
 /// h2 connections to one host (`docs/limits.md` has the measurement).
@@ -194,6 +197,7 @@ impl Registries {
             Api::Public(api) => Repositories::Public(Arc::new(EcrPublicRepositories::new(api, settings))),
         });
         let streams = self.tuning.streams.unwrap_or(registry.streams);
+        let upload_limit = registry.provider.upload_limit();
         let client = RegistryClient {
             provider: registry.provider,
             transport,
@@ -206,6 +210,7 @@ impl Registries {
             lacks: Lacks::default(),
             blobs_at: BlobsAt::default(),
             least_chunk: AtomicU64::new(0),
+            upload_limit: UploadLimit(upload_limit.map(|limit| self.tuning.upload_limit.unwrap_or(limit))),
             host: registry.host,
         };
         Ok(Known { client: Arc::new(client), api, repositories })

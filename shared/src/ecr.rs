@@ -1,6 +1,7 @@
 //! What of ECR is not the distribution specification: tokens, layer availability, repositories. The AWS SDK's ECR
 //! clients are fenced in here, behind the traits of [`crate::registry`] and [`crate::limits`].
 
+mod alias;
 mod api;
 mod archive;
 mod availability;

@@ -55,7 +55,7 @@ impl Exchange<'_> {
         let response = self.transport.send(request, under).await.map_err(|error| self.unanswered(&error))?;
         if response.status != StatusCode::OK {
             let (status, asked) = (response.status, retry_after(&response.headers, SystemTime::now()));
-            let said = self.said(&response.excerpt().await);
+            let said = said(&response.excerpt().await, self.hidden);
             return Err(self.refused(&url, status, &said).retry_after(asked));
         }
         let answer = response.collect(MAX_ANSWER_BYTES).await;
@@ -92,30 +92,28 @@ impl Exchange<'_> {
         };
         Error::new(error_type, format!("{}: {error}", self.doing))
     }
+}
 
-    /// What the service says is wrong: OAuth's `{"error","error_description"}`, Google's `{"error":{"status","message"}}`,
-    /// a registry's envelope. Anything else is not repeated.
-    fn said(&self, body: &Bytes) -> String {
-        let json: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (code, message) = match &json["error"] {
-            Value::String(code) => (code.clone(), text(&json["error_description"])),
-            Value::Object(error) => {
-                (text(error.get("status").unwrap_or(&Value::Null)), text(error.get("message").unwrap_or(&Value::Null)))
-            }
-            _ if json["errors"].is_array() => {
-                let envelope = ErrorEnvelope::parse(body);
-                (envelope.code, envelope.message)
-            }
-            _ => return String::new(),
-        };
-        let mut said = format!(" {code} \"{message}\"");
-        for secret in self.hidden.iter().filter(|secret| !secret.reveal().is_empty()) {
-            said = said.replace(secret.reveal(), "***");
+/// What the service says is wrong: OAuth's `{"error","error_description"}`, Google's `{"error":{"status","message"}}`,
+/// a registry's envelope. Anything else is not repeated, nor is what is `hidden`.
+fn said(body: &Bytes, hidden: &[&Secret]) -> String {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (code, message) = match &json["error"] {
+        Value::String(code) => (code.clone(), text(&json["error_description"])),
+        Value::Object(error) => {
+            (text(error.get("status").unwrap_or(&Value::Null)), text(error.get("message").unwrap_or(&Value::Null)))
         }
-        // A control character could forge a line of a log.
-        said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SAID).collect()
-    }
+        _ if json["errors"].is_array() => {
+            let envelope = ErrorEnvelope::parse(body);
+            (envelope.code, envelope.message)
+        }
+        _ => return String::new(),
+    };
+    let said = format!(" {code} \"{message}\"");
+    let said = hidden.iter().fold(said, |said, secret| secret.hide_in(&said));
+    // A control character could forge a line of a log.
+    said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SAID).collect()
 }
 
 /// A request that posts a form.
@@ -134,4 +132,34 @@ fn post(url: Url, content_type: &'static str, body: Bytes) -> Request {
     request.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     request.body = RequestBody::Pieces(vec![body]);
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_not_repeated_however_it_is_spelt() {
+        let (secret, other) = (Secret::new("s3cr~t+/=="), Secret::new("eyJassertion"));
+        let sent = form_urlencoded::Serializer::new(String::new()).append_pair("client_secret", "s3cr~t+/==").finish();
+        assert!(!sent.contains("s3cr~t+/=="), "{sent}");
+        for text in [
+            sent.as_str(),
+            "client_secret=s3cr~t%2b%2f%3d%3D",
+            "client_secret=s3cr~t+/==",
+            "no eyJassertion&client_secret=s3cr~t+/==",
+        ] {
+            let answers = [
+                serde_json::json!({"error": "invalid_client", "error_description": text}),
+                serde_json::json!({"error": {"status": "invalid_client", "message": text}}),
+                serde_json::json!({"errors": [{"code": "invalid_client", "message": text}]}),
+            ];
+            for answer in answers {
+                let said = said(&answer.to_string().into(), &[&secret, &other]);
+                assert!(said.contains("invalid_client") && said.contains("client_secret=***"), "{said}");
+                assert!(!said.contains("s3cr") && !said.contains("eyJ"), "{said}");
+            }
+        }
+        assert_eq!(said(&Bytes::from_static(b"s3cr~t+/=="), &[&secret]), "");
+    }
 }

@@ -1,5 +1,7 @@
 //! What kind of registry stands behind a host, and what is known of that kind. Pure data.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -108,6 +110,17 @@ impl Provider {
             }
             // GHCR overwrites what an earlier PATCH sent, Artifact Registry takes none, Docker Hub documents nothing.
             Self::Ghcr | Self::DockerHub | Self::Gar => None,
+        }
+    }
+
+    /// How long the upload of one blob may take before the registry ends it, where that is documented.
+    ///
+    /// Source: GitHub docs, "Working with the Container registry" (10 minutes).
+    #[must_use]
+    pub fn upload_limit(self) -> Option<Duration> {
+        match self {
+            Self::Ghcr => Some(Duration::from_secs(600)),
+            Self::Ecr | Self::EcrPublic | Self::Gar | Self::Acr | Self::DockerHub | Self::Quay | Self::Generic => None,
         }
     }
 

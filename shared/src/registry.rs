@@ -28,7 +28,7 @@ pub use manifest::ManifestHead;
 pub use referrers::Lacks;
 pub use refusal::CREATE_ADVICE;
 pub use sent::SentLately;
-pub use upload::{ChunkTaken, CopyWindow, Session, Started};
+pub use upload::{ChunkTaken, CopyWindow, Session, Started, UploadLimit};
 
 use crate::{
     deadline::Deadline,
@@ -66,6 +66,8 @@ pub struct RegistryClient {
     pub blobs_at: BlobsAt,
     /// The least size of a chunk in bytes, as it said last (`OCI-Chunk-Min-Length`); 0: it has not.
     pub least_chunk: AtomicU64,
+    /// How long it lets an upload take.
+    pub upload_limit: UploadLimit,
 }
 
 /// What one registry takes of each kind of request: registries count them apart, so a refusal of one slows no other.

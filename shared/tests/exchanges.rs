@@ -15,7 +15,7 @@ use transfer::{
     provider::{Action, Provider},
     registry::{
         AnonymousLogin, Authenticator, BlobsAt, Lacks, Login, LoginIssued, LoginRequest, LoginSource, Quotas,
-        RegistryClient, Repository, Run, Secret, SentLately, Started,
+        RegistryClient, Repository, Run, Secret, SentLately, Started, UploadLimit,
     },
     retry::RetryPolicy,
     transport::{Clients, Meter, ReceiveWindow, StreamBody, Transport, TransportSettings},
@@ -64,6 +64,7 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         lacks: Lacks::default(),
         blobs_at: BlobsAt::default(),
         least_chunk: std::sync::atomic::AtomicU64::new(0),
+        upload_limit: UploadLimit(provider.upload_limit()),
     };
     Repository::destination(Arc::new(client), "team/app", None, run())
 }

@@ -13,11 +13,11 @@ use aws_sdk_ecrpublic::{
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-use super::availability::in_calls;
+use super::{alias::OwnAliases, availability::in_calls};
 use crate::{
     aws::{Aws, CountCalls, failure},
     config::Role,
-    error::{Error, ErrorType},
+    error::Error,
     limits::LayerAvailability,
     oci::Digest,
     settings::CreateRepository,
@@ -33,13 +33,14 @@ pub struct EcrPublicApi {
     aws: Arc<Aws>,
     role: Option<Role>,
     client: OnceCell<Client>,
+    aliases: OwnAliases,
 }
 
 impl EcrPublicApi {
     /// The API as the function's role, or as `role`; nothing is made yet.
     #[must_use]
     pub fn new(aws: Arc<Aws>, role: Option<Role>) -> Self {
-        Self { aws, role, client: OnceCell::new() }
+        Self { aws, role, client: OnceCell::new(), aliases: OwnAliases::default() }
     }
 
     pub(super) async fn client(&self) -> &Client {
@@ -48,8 +49,13 @@ impl EcrPublicApi {
             .await
     }
 
+    /// Checks that `repository`, which begins with its registry's alias, is in the registry that is asked.
+    async fn owns(&self, repository: &str, meter: &Meter) -> Result<(), Error> {
+        self.aliases.check(self, repository, meter).await
+    }
+
     /// Where and as whom, for errors.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         match &self.role {
             Some(role) => format!("{REGION}, as {}", role.arn),
             None => format!("{REGION}, as the function's role"),
@@ -74,12 +80,13 @@ impl EcrPublicAvailability {
     /// The layers of `repository`, which begins with its registry's alias.
     #[must_use]
     pub fn new(api: Arc<EcrPublicApi>, repository: &str, meter: Arc<Meter>) -> Self {
-        Self { api, repository: without_alias(repository).to_owned(), meter }
+        Self { api, repository: repository.to_owned(), meter }
     }
 
     /// One call. A digest that is missing from the answer counts as not available.
     async fn check(&self, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
-        let call = self.api.client().await.batch_check_layer_availability().repository_name(&self.repository);
+        let call = self.api.client().await.batch_check_layer_availability();
+        let call = call.repository_name(without_alias(&self.repository));
         let call = call.set_layer_digests(Some(digests.iter().map(ToString::to_string).collect()));
         let answer = call.customize().interceptor(CountCalls::on(&self.meter)).send().await.map_err(|error| {
             let doing = format!("checking layers of ECR Public repository {} ({})", self.repository, self.api.place());
@@ -93,7 +100,10 @@ impl EcrPublicAvailability {
 
 impl LayerAvailability for EcrPublicAvailability {
     fn available<'a>(&'a self, digests: &'a [Digest]) -> BoxFuture<'a, Result<HashSet<Digest>, Error>> {
-        Box::pin(in_calls(digests, |digests| self.check(digests)))
+        Box::pin(async move {
+            self.api.owns(&self.repository, &self.meter).await?;
+            in_calls(digests, |digests| self.check(digests)).await
+        })
     }
 }
 
@@ -114,13 +124,10 @@ impl EcrPublicRepositories {
     /// Creates `repository`, which begins with its registry's alias. That somebody else was first is no error.
     ///
     /// # Errors
-    /// What the API says.
+    /// What the API says, and `InvalidConfig` where the registry is another account's.
     pub async fn create(&self, repository: &str, meter: &Meter) -> Result<(), Error> {
         let doing = format!("creating ECR Public repository {repository} ({})", self.api.place());
-        if !repository.contains('/') {
-            let text = format!("{doing}: expected public.ecr.aws/ALIAS/REPOSITORY");
-            return Err(Error::new(ErrorType::InvalidReference, text));
-        }
+        self.api.owns(repository, meter).await?;
         let mut call = self.api.client().await.create_repository().repository_name(without_alias(repository));
         for (key, value) in &self.settings.tags {
             call = call.tags(Tag::builder().key(key).value(value).build());

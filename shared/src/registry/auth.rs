@@ -39,13 +39,12 @@ pub enum Login {
 impl Login {
     /// A foreign text without this login's secret, should it repeat it.
     fn hide(&self, text: String) -> String {
-        let secret = match self {
-            Self::Anonymous => return text,
-            Self::Password { password, .. } => password.reveal(),
-            Self::IdentityToken(token) => token.reveal(),
-            Self::ServicePrincipal(principal) => principal.client_secret.reveal(),
-        };
-        if secret.is_empty() { text } else { text.replace(secret, "***") }
+        match self {
+            Self::Anonymous => text,
+            Self::Password { password, .. } => password.hide_in(&text),
+            Self::IdentityToken(token) => token.hide_in(&text),
+            Self::ServicePrincipal(principal) => principal.client_secret.hide_in(&text),
+        }
     }
 }
 

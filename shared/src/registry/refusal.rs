@@ -69,6 +69,12 @@ impl Repository {
             {
                 (ErrorType::ManifestInvalid, ALGORITHM_ADVICE)
             }
+            // The one operation that its guide leaves out of the distribution API.
+            (405, _) | (_, "UNSUPPORTED")
+                if operation.action == Action::List && self.client.provider == Provider::EcrPublic =>
+            {
+                (ErrorType::Denied, NO_LIST_ADVICE)
+            }
             (401, _) => (ErrorType::Unauthorized, "; check this registry's credentials"),
             (403, _) => (ErrorType::Denied, "; give these credentials (or this role) the right to do it"),
             // Reads of blobs follow redirects; nothing else is expected to lead away.
@@ -125,6 +131,10 @@ pub(super) const WAY_ADVICE: &str = "; the registry does not take uploads sent i
 /// What to do about a digest that is none of SHA-256.
 pub(super) const ALGORITHM_ADVICE: &str =
     "; the registry does not take digests of this algorithm: push the image with sha256 digests, or send it elsewhere";
+
+/// What to do about ECR Public where it gives no list of tags (ECR Public user guide, "Registry concepts").
+const NO_LIST_ADVICE: &str = "; ECR Public lists no tags here: send a message for each image instead, which names its \
+                              `source` and `destination`";
 
 /// What to do about a repository that is missing at the destination.
 pub const CREATE_ADVICE: &str =

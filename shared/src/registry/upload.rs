@@ -2,12 +2,14 @@
 //! closes it.
 
 mod chunked;
+mod limit;
 mod session;
 mod single_patch;
 mod streamed_put;
 
 use std::sync::atomic::Ordering;
 
+pub use limit::UploadLimit;
 pub use session::{Session, Started};
 
 use url::Url;

@@ -6,7 +6,7 @@ use url::Url;
 const SHOWN: [&str; 9] = ["digest", "mount", "from", "n", "last", "service", "scope", "artifactType", "ns"];
 
 /// `url` without user, password and fragment, its query's values as `***` unless their key is known to be harmless:
-/// presigned URLs and upload states carry secrets there.
+/// presigned URLs and upload states carry secrets there. A part of the query that has no value is one.
 #[must_use]
 pub fn redact(url: &Url) -> String {
     let mut shown = url.clone();
@@ -20,6 +20,11 @@ pub fn redact(url: &Url) -> String {
     for (position, pair) in url.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         text.push(if position == 0 { '?' } else { '&' });
+        // What stands alone may be a token; base64 ends in `=`, too.
+        if value.trim_matches('=').is_empty() {
+            text.push_str("***");
+            continue;
+        }
         text.push_str(key);
         text.push('=');
         text.push_str(if SHOWN.contains(&key) { value } else { "***" });
@@ -39,5 +44,14 @@ mod tests {
         .unwrap();
         let text = redact(&url);
         assert_eq!(text, "https://bucket.example.test/blob?X-Amz-Signature=***&X-Amz-Credential=***&digest=sha256:1");
+    }
+
+    #[test]
+    fn a_part_of_a_query_without_a_value_is_not_shown() {
+        for query in ["dG9rZW4", "dG9rZW4=", "dG9rZW4==", "digest", "dG9rZW4&n=5"] {
+            let text = redact(&Url::parse(&format!("https://registry.example.test/up?{query}")).unwrap());
+            let rest = if query.ends_with("n=5") { "&n=5" } else { "" };
+            assert_eq!(text, format!("https://registry.example.test/up?***{rest}"), "{query}");
+        }
     }
 }

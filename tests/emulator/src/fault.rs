@@ -40,6 +40,9 @@ pub enum Action {
     RefuseStream,
     /// Answer this request, and tell the client to leave the connection (`GOAWAY`, `Connection: close`).
     GoAway,
+    /// HTTP/2: do nothing, and end the connection with all that is on it by `GOAWAY` with `ENHANCE_YOUR_CALM`, as a proxy
+    /// does that has had enough; HTTP/1.1: as [`Action::Reset`].
+    EnhanceYourCalm,
     /// Take the request and never answer.
     Stall,
     /// Do what was asked, then break the connection instead of answering.
@@ -123,6 +126,7 @@ impl Action {
             | Self::Reset
             | Self::RefuseStream
             | Self::GoAway
+            | Self::EnhanceYourCalm
             | Self::Stall
             | Self::DoThenReset
             | Self::SlowRead(_) => false,

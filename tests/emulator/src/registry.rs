@@ -5,6 +5,7 @@ mod auth;
 mod blobs;
 mod body;
 mod builder;
+mod calm;
 mod convert;
 mod limits;
 mod manifests;
@@ -195,6 +196,8 @@ pub(crate) struct Shared {
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) alias: String,
+    /// Further names of an ECR Public registry, with their status.
+    pub(crate) further_aliases: Vec<(String, &'static str)>,
     pub(crate) refused_artifacts: Vec<String>,
     pub(crate) validation_lag: Duration,
     pub(crate) token_lifetime: Duration,

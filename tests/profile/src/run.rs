@@ -147,6 +147,7 @@ fn settings(options: &Options, description: &Description) -> (Environment, Tunin
         connections: options.connections,
         streams: options.streams,
         blob_concurrency: options.blob_concurrency,
+        upload_limit: None,
     };
     (environment, tuning)
 }

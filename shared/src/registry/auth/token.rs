@@ -124,22 +124,29 @@ fn trusted_realm(bearer: &Bearer, repository: &Repository) -> Result<Url, Error>
     if realm.scheme == "http" && own.scheme != "http" {
         return Err(refuse(format!("{} is not https", redact(&url))));
     }
-    let identity = Url::parse(&repository.client.provider.default_endpoint(&repository.client.host)).ok();
-    let identity = identity.as_ref().and_then(Origin::of);
-    let inside = is_own_service(&realm, own, identity.as_ref(), repository.client.provider);
+    let inside = is_own_service(&realm, own, &repository.client.host, repository.client.provider);
     if inside { Ok(url) } else { Err(refuse(format!("{} is outside the registry's own domain", redact(&url)))) }
 }
 
-/// Whether the token service at `realm` belongs to a registry that is reached at `own` and known as `identity`.
-fn is_own_service(realm: &Origin, own: &Origin, identity: Option<&Origin>, provider: Provider) -> bool {
+/// Whether the token service at `realm` belongs to a registry that is reached at `own` and known as `host`.
+fn is_own_service(realm: &Origin, own: &Origin, host: &str, provider: Provider) -> bool {
+    let identity = Url::parse(&provider.default_endpoint(host)).ok();
+    let identity = identity.as_ref().and_then(Origin::of);
+    let identity = identity.as_ref();
     match provider.token_hosts() {
         // A registry of whoever it is: its own domain.
         None => realm.shares_domain(own) || identity.is_some_and(|identity| realm.shares_domain(identity)),
         // A service with many tenants under one domain: itself and what is known to be its own.
         Some(known) => {
-            realm.host == own.host
-                || identity.is_some_and(|identity| realm.host == identity.host)
-                || known.contains(&realm.host.to_string().as_str())
+            let at = |origin: &Origin| (&realm.host, realm.port) == (&origin.host, origin.port);
+            // A kind that has a host for tokens alone may have a port for them where it is not the real one: at a
+            // configured endpoint, or by its configured provider.
+            let real = Provider::of_host(host) == provider && identity == Some(own);
+            let beside = !known.is_empty() && !real && realm.host == own.host;
+            at(own)
+                || beside
+                || identity.is_some_and(at)
+                || (known.contains(&realm.host.to_string().as_str()) && realm.port == 443)
         }
     }
 }
@@ -298,7 +305,23 @@ mod tests {
         let origin = |text: &str| Origin::of(&Url::parse(text).unwrap()).unwrap();
         let provider = Provider::of_host(host);
         let own = origin(&provider.default_endpoint(host));
-        is_own_service(&origin(realm), &own, Some(&own), provider)
+        is_own_service(&origin(realm), &own, host, provider)
+    }
+
+    #[test]
+    fn at_a_configured_endpoint_the_hub_alone_has_a_port_for_tokens() {
+        let origin = |text: &str| Origin::of(&Url::parse(text).unwrap()).unwrap();
+        let (own, realm) = (origin("https://127.0.0.1:5443"), origin("https://127.0.0.1:5444/token"));
+        for (host, provider, trusted) in [
+            ("docker.io", Provider::DockerHub, true),
+            ("127.0.0.1:5443", Provider::DockerHub, true),
+            ("ghcr.io", Provider::Ghcr, false),
+            ("127.0.0.1:5443", Provider::Quay, false),
+            ("acme.azurecr.io", Provider::Acr, false),
+        ] {
+            assert_eq!(is_own_service(&realm, &own, host, provider), trusted, "{host} {provider:?}");
+            assert!(is_own_service(&own, &own, host, provider), "{host} {provider:?}");
+        }
     }
 
     #[test]
@@ -312,6 +335,7 @@ mod tests {
             ("gcr.io", "https://gcr.io/v2/token"),
             ("acme.azurecr.io", "https://acme.azurecr.io/oauth2/token"),
             ("public.ecr.aws", "https://public.ecr.aws/token/"),
+            ("ghcr.io", "https://ghcr.io:443/token"),
             // Harbor, GitLab, and what else people run.
             ("harbor.example.com", "https://harbor.example.com/service/token"),
             ("registry.example.com", "https://gitlab.example.com/jwt/auth"),
@@ -337,6 +361,12 @@ mod tests {
             ("harbor.example.com", "https://harbor.example.org/service/token"),
             ("a.co.uk", "https://b.co.uk/token"),
             ("registry.example.com", "https://com/token"),
+            // Another port of the same host is another service, where it is known that there is one alone.
+            ("ghcr.io", "https://ghcr.io:8443/token"),
+            ("docker.io", "https://auth.docker.io:8443/token"),
+            ("docker.io", "https://registry-1.docker.io:8443/token"),
+            ("acme.azurecr.io", "https://acme.azurecr.io:444/oauth2/token"),
+            ("public.ecr.aws", "https://public.ecr.aws:8443/token/"),
         ] {
             assert!(!trusts(host, realm), "{host} {realm}");
         }

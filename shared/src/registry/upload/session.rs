@@ -6,6 +6,7 @@ use http::{
     HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
+use tokio::time::Instant;
 use url::Url;
 
 use super::super::{Repository, Run, request::Operation};
@@ -27,6 +28,8 @@ pub struct Session {
     pub(super) least_chunk: Option<u64>,
     /// Bytes that it has already.
     pub(super) offset: u64,
+    /// When it was asked for.
+    pub(super) begun: Instant,
 }
 
 impl Session {
@@ -34,6 +37,13 @@ impl Session {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// How old it is, from the request for it on: no registry counts from an earlier moment. One that an earlier
+    /// invocation began counts from where this one took it up.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// Where it goes on.
@@ -72,7 +82,7 @@ impl Repository {
         digest: &Digest,
         mount_from: Option<&str>,
     ) -> Result<Started, Error> {
-        let operation = Operation::new(Action::StartUpload, digest);
+        let (operation, begun) = (Operation::new(Action::StartUpload, digest), Instant::now());
         let plain = self.url("blobs/uploads/");
         let mut url = plain.clone();
         if let Some(from) = mount_from {
@@ -90,15 +100,21 @@ impl Repository {
         if response.status == StatusCode::CREATED && mount_from.is_some() {
             return Ok(Started::Mounted);
         }
-        self.session(&operation, &plain, &response).map(Started::Session)
+        self.session(&operation, &plain, &response, begun).map(Started::Session)
     }
 
-    fn session(&self, operation: &Operation, asked: &Url, response: &Response) -> Result<Session, Error> {
+    fn session(
+        &self,
+        operation: &Operation,
+        asked: &Url,
+        response: &Response,
+        begun: Instant,
+    ) -> Result<Session, Error> {
         let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok());
         if let Some(least) = least_chunk {
             self.client.least_chunk.store(least, Ordering::Relaxed);
         }
-        Ok(Session { location: self.location(operation, asked, response)?, least_chunk, offset: 0 })
+        Ok(Session { location: self.location(operation, asked, response)?, least_chunk, offset: 0, begun })
     }
 
     /// Whether an upload may begin in a repository that the registry's API calls missing: one is begun, and cancelled.
@@ -117,7 +133,7 @@ impl Repository {
         for attempt in 1..=HANG_UPS {
             match self.send_alone(&operation, empty(Method::POST, url.clone()), &wanted).await {
                 Ok(response) if response.status == StatusCode::ACCEPTED => {
-                    let session = self.session(&operation, &url, &response)?;
+                    let session = self.session(&operation, &url, &response, Instant::now())?;
                     drop(response);
                     self.cancel_upload(session).await;
                     return Ok(true);
@@ -179,7 +195,7 @@ impl Repository {
             None => location.clone(),
         };
         let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).or(least_chunk);
-        Ok(Some(Session { location, least_chunk, offset: has }))
+        Ok(Some(Session { location, least_chunk, offset: has, begun: Instant::now() }))
     }
 
     /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.

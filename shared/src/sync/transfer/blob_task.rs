@@ -3,6 +3,7 @@
 use std::{
     mem::replace,
     sync::{Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use http_body_util::BodyExt;
@@ -253,7 +254,7 @@ impl BlobTask<'_> {
         };
         let sent = tokio::select! {
             sent = self.destination.upload(&mut session, self.blob, body, window, strategy, &taken) =>
-                sent.map_err(|error| self.cause(error, &watch)),
+                sent.map_err(|error| self.cause(error, &watch, session.age())),
             _ = stopped.wait_for(|stop| *stop) => Err(self.given_up()),
         };
         let error = match sent {
@@ -342,7 +343,7 @@ impl BlobTask<'_> {
     }
 
     /// What really broke: a body that fails looks like a broken request from the other end.
-    fn cause(&self, error: Error, watch: &Watch) -> Error {
+    fn cause(&self, error: Error, watch: &Watch, age: Duration) -> Error {
         let at_source = |error_type, reason: &str| {
             Error::new(error_type, format!("reading blob {} at {}: {reason}", self.blob.digest, self.source))
         };
@@ -350,7 +351,7 @@ impl BlobTask<'_> {
             Some(Broken::Mismatch(reason)) => at_source(ErrorType::DigestMismatch, &reason),
             // Reading on was tried as often as it may be.
             Some(Broken::Source(error)) => error,
-            None => error,
+            None => self.destination.client().upload_limit.told(error, self.blob, age),
         }
     }
 }

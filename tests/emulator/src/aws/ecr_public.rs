@@ -51,6 +51,10 @@ impl EcrPublicApi {
                 "expiresAt": expires_at(lifetime),
             }}));
         }
+        if call.operation == "DescribeRegistries" {
+            let found = registry.map(describe).into_iter().collect::<Vec<_>>();
+            return Ok(json!({ "registries": found }));
+        }
         let text = format!("The registry with id '{account}' does not exist");
         let registry = registry.ok_or_else(|| ApiError::client("RegistryNotFoundException", text))?;
         // The API knows repositories without the alias that their paths begin with.
@@ -72,6 +76,30 @@ impl EcrPublicApi {
             other => Err(ApiError::client("UnknownOperationException", format!("{other} is not emulated"))),
         }
     }
+}
+
+/// A registry as `DescribeRegistries` tells of it. The alias that repositories are known by is the one that AWS gave; one
+/// that was asked for and granted is the primary one.
+fn describe(registry: &Registry) -> Value {
+    let (account, given) = (registry.account(), registry.alias());
+    let further = &registry.shared().further_aliases;
+    let primary = further.iter().find(|(_, status)| *status == "ACTIVE").map_or(given, |(name, _)| name);
+    let all = std::iter::once((given, "ACTIVE")).chain(further.iter().map(|(name, status)| (name.as_str(), *status)));
+    let aliases = all.map(|(name, status)| {
+        json!({
+            "name": name,
+            "status": status,
+            "primaryRegistryAlias": name == primary,
+            "defaultRegistryAlias": name == given,
+        })
+    });
+    json!({
+        "registryId": account,
+        "registryArn": format!("arn:aws:ecr-public::{account}:registry/{account}"),
+        "registryUri": format!("public.ecr.aws/{primary}"),
+        "verified": false,
+        "aliases": aliases.collect::<Vec<_>>(),
+    })
 }
 
 impl Api for EcrPublicApi {

@@ -36,6 +36,7 @@ pub struct Builder {
     account: String,
     region: String,
     alias: String,
+    further_aliases: Vec<(String, &'static str)>,
     refused_artifacts: Vec<String>,
     validation_lag: Duration,
     token_lifetime: Duration,
@@ -77,6 +78,7 @@ impl Builder {
             account: "111122223333".to_owned(),
             region: "us-east-1".to_owned(),
             alias: "acme".to_owned(),
+            further_aliases: Vec::new(),
             refused_artifacts: Vec::new(),
             validation_lag: Duration::ZERO,
             token_lifetime,
@@ -207,6 +209,14 @@ impl Builder {
         self
     }
 
+    /// ECR Public: a further alias of the registry, as `DescribeRegistries` tells it (`ACTIVE`, `PENDING` or `REJECTED`); no
+    /// repository is known by it here. The first that is active is the primary one.
+    #[must_use]
+    pub fn further_alias(mut self, alias: &str, status: &'static str) -> Self {
+        self.further_aliases.push((alias.to_owned(), status));
+        self
+    }
+
     /// ECR: answer 405 to manifests with this `artifactType`, or config type where they have none
     /// (aws/containers-roadmap, issue 2783).
     #[must_use]
@@ -219,6 +229,20 @@ impl Builder {
     #[must_use]
     pub fn answer_blob_heads(mut self) -> Self {
         self.traits.refuses_blob_head = false;
+        self
+    }
+
+    /// ECR Public: answer `tags/list`, which sources disagree about.
+    #[must_use]
+    pub fn lists_tags(mut self) -> Self {
+        self.traits.lists_tags = true;
+        self
+    }
+
+    /// GHCR: end an upload so long after its beginning, instead of after ten minutes.
+    #[must_use]
+    pub fn upload_limit(mut self, limit: Duration) -> Self {
+        self.traits.upload_limit = Some(limit);
         self
     }
 
@@ -369,6 +393,7 @@ impl Builder {
             account: self.account,
             region: self.region,
             alias: self.alias,
+            further_aliases: self.further_aliases,
             refused_artifacts: self.refused_artifacts,
             validation_lag: self.validation_lag,
             token_lifetime: self.token_lifetime,

@@ -1,6 +1,6 @@
 //! How the registries of the world differ, as data.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 /// Which registry to be like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,6 +162,10 @@ pub(crate) struct Traits {
     pub(crate) artifacts: &'static [&'static str],
     /// An index may list blobs, as the caches that BuildKit writes do.
     pub(crate) indexes_of_blobs: bool,
+    /// How long after its beginning an upload is ended.
+    pub(crate) upload_limit: Option<Duration>,
+    /// `tags/list` is answered.
+    pub(crate) lists_tags: bool,
 }
 
 impl Traits {
@@ -191,6 +195,8 @@ impl Traits {
             tag_param: true,
             artifacts: &[OCI_ARTIFACT, ORAS_ARTIFACT],
             indexes_of_blobs: true,
+            upload_limit: None,
+            lists_tags: true,
         };
         // What most hosted registries share.
         let hosted = Self {
@@ -222,6 +228,8 @@ impl Traits {
                 mounting: Mounting::Never,
                 locations: Locations::Stateless,
                 refuses_blob_head: true,
+                // "with the exception of the tags API" (ECR Public user guide); it has been seen to work.
+                lists_tags: false,
                 redirects_blobs: true,
                 token_path: Some("/token/"),
                 token_member: Some("token"),
@@ -232,6 +240,8 @@ impl Traits {
                 referrers: false,
                 patch_overwrites: true,
                 ranged_patch_limit: Some(4 * 1024 * 1024),
+                // GitHub docs, "Working with the Container registry".
+                upload_limit: Some(Duration::from_secs(600)),
                 redirects_blobs: true,
                 token_path: Some("/token"),
                 token_member: Some("token"),

@@ -1,6 +1,16 @@
 //! Connections and requests: accept, write the journal, play the script, answer.
 
-use std::{convert::Infallible, error::Error, fmt, future::pending, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use http::{HeaderMap, Method, Request, Response, Version, header};
 use hyper::{body::Incoming, service::service_fn};
@@ -21,6 +31,7 @@ use crate::{
     registry::{
         Personality, Shared, api,
         body::{Downstream, Upstream},
+        calm::Calmed,
         objects,
         reply::{Halt, Payload, Reply},
         route::{Query, Target},
@@ -44,6 +55,7 @@ pub(crate) struct Server {
 struct Line {
     connected: Connected,
     leave: Notify,
+    calm: Arc<AtomicBool>,
     tls: bool,
 }
 
@@ -117,6 +129,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(server: Arc<S
     let line = Arc::new(Line {
         connected: server.shared.journal.connect(),
         leave: Notify::new(),
+        calm: Arc::default(),
         tls: server.acceptor.is_some(),
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -133,7 +146,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(server: Arc<S
         let (server, line) = (Arc::clone(&server), Arc::clone(&line));
         service_fn(move |request| answer(Arc::clone(&server), Arc::clone(&line), request))
     };
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Calmed::new(stream, Arc::clone(&line.calm))), service);
     let mut connection = std::pin::pin!(connection);
     loop {
         tokio::select! {
@@ -184,7 +197,7 @@ async fn answer(
     let mut actions = shared.faults.on_request(&asked);
     pen.faults(actions.len());
     let mut upstream = Upstream::new(body, pen.clone(), &actions);
-    let outcome = match before(&actions, &line).await? {
+    let outcome = match before(&actions, &line, entry.http2).await? {
         Some(scripted) => Err(scripted.into()),
         None => dispatch(&server, &head, &mut upstream).await,
     };
@@ -227,7 +240,7 @@ async fn answer(
 }
 
 /// The part of the script that comes before the work; perhaps an answer instead of it.
-async fn before(actions: &[Action], line: &Line) -> Result<Option<Reply>, Abort> {
+async fn before(actions: &[Action], line: &Line, http2: bool) -> Result<Option<Reply>, Abort> {
     let mut reply = None;
     for action in actions {
         match action {
@@ -235,6 +248,12 @@ async fn before(actions: &[Action], line: &Line) -> Result<Option<Reply>, Abort>
             Action::Stall => match pending::<Infallible>().await {},
             Action::Reset => return Err(Abort(None)),
             Action::RefuseStream => return Err(Abort(Some(h2::Reason::REFUSED_STREAM.into()))),
+            // The stream's own end is what makes the connection write.
+            Action::EnhanceYourCalm if http2 => {
+                line.calm.store(true, Ordering::SeqCst);
+                return Err(Abort(Some(h2::Reason::ENHANCE_YOUR_CALM.into())));
+            }
+            Action::EnhanceYourCalm => return Err(Abort(None)),
             Action::GoAway => line.leave.notify_one(),
             Action::Status { code, headers, body } if reply.is_none() => {
                 let mut scripted = Reply::new(*code);

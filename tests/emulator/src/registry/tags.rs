@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::registry::{
-    Personality, Shared,
+    Shared,
     reply::{Answer, Halt, Reply, refuse},
     route::encode,
     server::Head,
@@ -13,8 +13,7 @@ use crate::registry::{
 const LARGEST_PAGE: usize = 1000;
 
 pub(super) fn list(shared: &Shared, head: &Head, name: &str) -> Answer {
-    // "with the exception of the tags API" (ECR Public user guide).
-    if shared.personality == Personality::EcrPublic {
+    if !shared.traits.lists_tags {
         return Err(refuse(405, "UNSUPPORTED", "the operation is unsupported"));
     }
     if !shared.store.exists(name) {

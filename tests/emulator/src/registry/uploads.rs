@@ -2,6 +2,9 @@
 
 mod session;
 
+use bytes::Bytes;
+use tokio::time::Instant;
+
 use crate::{
     digest::{Algorithm, algorithm},
     registry::{
@@ -136,6 +139,10 @@ fn claim(shared: &Shared, head: &Head, name: &str, id: &str) -> Result<Claim, Ha
     let Ok(mut upload) = session.try_lock_owned() else {
         return Err(refuse(416, "BLOB_UPLOAD_INVALID", "another request is writing to this upload"));
     };
+    if upload.ends(shared.traits.upload_limit).is_some_and(|end| Instant::now() >= end) {
+        shared.uploads.end(id);
+        return Err(unknown());
+    }
     upload.settle(shared.traits.ecr);
     its_location(shared, head, &upload)?;
     Ok(upload)
@@ -199,7 +206,7 @@ async fn receive(shared: &Shared, head: &Head, upload: &mut Upload, body: &mut U
     }
     let start = upload.begin_part();
     let limit = shared.traits.body_limit;
-    while let Some(bytes) = body.chunk().await? {
+    while let Some(bytes) = in_time(shared, upload, body).await? {
         upload.push(&bytes);
         if limit.is_some_and(|limit| upload.size() - start > limit) {
             upload.roll_back();
@@ -212,6 +219,15 @@ async fn receive(shared: &Shared, head: &Head, upload: &mut Upload, body: &mut U
     }
     upload.end_part();
     Ok(())
+}
+
+/// The next bytes, while the registry has the patience. No source says how it ends an upload; this one breaks off, and
+/// has no such session any more when it is asked.
+async fn in_time(shared: &Shared, upload: &Upload, body: &mut Upstream) -> Result<Option<Bytes>, Halt> {
+    match upload.ends(shared.traits.upload_limit) {
+        Some(end) => tokio::time::timeout_at(end, body.chunk()).await.unwrap_or(Err(Halt::Abort)),
+        None => body.chunk().await,
+    }
 }
 
 /// `<first>-<last>`, not the `bytes …/…` of HTTP.

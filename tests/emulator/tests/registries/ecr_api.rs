@@ -222,6 +222,26 @@ async fn ecr_public_gives_one_token_for_its_token_service() {
 }
 
 #[tokio::test]
+async fn ecr_public_tells_the_aliases_of_the_callers_registry() {
+    let builder = Registry::builder(Personality::EcrPublic).alias("a1b2c3d4").account("111122223333");
+    let builder = builder.further_alias("wished", "PENDING").further_alias("brand", "ACTIVE");
+    let api = EcrPublicApi::new(vec![builder.start().await]);
+    let answer = ask(&api, "DescribeRegistries", json!({})).await.unwrap();
+    let registry = &answer["registries"][0];
+    assert_eq!(registry["registryUri"], "public.ecr.aws/brand");
+    assert_eq!(registry["registryId"], "111122223333");
+    let alias = |name: &str, status: &str, primary: bool, default: bool| json!({"name": name, "status": status, "primaryRegistryAlias": primary, "defaultRegistryAlias": default});
+    let expected = [
+        alias("a1b2c3d4", "ACTIVE", false, true),
+        alias("wished", "PENDING", false, false),
+        alias("brand", "ACTIVE", true, false),
+    ];
+    assert_eq!(registry["aliases"], json!(expected));
+    let without = EcrPublicApi::new(Vec::new());
+    assert_eq!(ask(&without, "DescribeRegistries", json!({})).await.unwrap(), json!({"registries": []}));
+}
+
+#[tokio::test]
 async fn exclusion_filters_are_checked() {
     let (_world, api) = world().await;
     let create = |filter: Value| {

@@ -1,12 +1,14 @@
 //! Where real registries are stricter than the specification: what must be there before a push, what is not taken, what
 //! is not let go.
 
+use std::time::Duration;
+
 use emulator::{
-    Image, Index, Personality, Registry,
+    Action, Authority, Fault, Image, Index, Kind, Personality, Registry,
     digest::{sha256, sha512},
 };
 
-use crate::common::{World, error, header, noise};
+use crate::common::{World, error, header, noise, trusting};
 
 #[tokio::test]
 async fn what_must_be_there_before_a_push() {
@@ -136,4 +138,20 @@ async fn ghcr_calls_a_wrong_password_a_denial() {
     let (status, code, _) = error(world.get(path).basic_auth("me", Some("wrong")).send().await.unwrap()).await;
     assert_eq!((status, code.as_str()), (403, "DENIED"));
     assert_eq!(world.get(path).basic_auth("me", Some("right")).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_upload_at_ghcr_ends_with_its_time() {
+    let limit = Duration::from_millis(300);
+    let authority = Authority::new();
+    let builder = Registry::builder(Personality::Ghcr).open().upload_limit(limit).tls(&authority);
+    let world = World::over(builder, trusting(&authority)).await;
+    world.upload("octocat/app", b"quick enough").await;
+    let slow = Fault::on(Kind::UploadPatch).then(Action::SlowRead(10_000));
+    world.registry.faults().add(slow);
+    let location = world.begin("octocat/app").await;
+    assert!(world.patch(&location).body(noise(1, 100_000)).send().await.is_err(), "it is broken off");
+    let (status, code, _) = error(world.patch(&location).body("more").send().await.unwrap()).await;
+    assert_eq!((status, code.as_str()), (404, "BLOB_UPLOAD_UNKNOWN"), "and its session is gone");
+    assert_eq!(world.registry.open_uploads(), 0);
 }

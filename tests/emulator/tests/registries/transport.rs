@@ -75,6 +75,23 @@ async fn a_refused_stream_and_a_goaway_cost_the_client_little() {
 }
 
 #[tokio::test]
+async fn a_connection_is_ended_as_a_proxy_does_that_has_had_enough() {
+    let authority = Authority::new();
+    let world = World::over(Registry::builder(Personality::Plain).tls(&authority), trusting(&authority)).await;
+    let digest = world.upload("a", &noise(1, 2_000_000)).await;
+    let connections = world.registry.journal().connections();
+    // A slow answer is under way on the same connection.
+    world.registry.faults().add(Fault::on(Kind::BlobGet).then(Action::SlowWrite(100_000)));
+    let read = world.get(&format!("/v2/a/blobs/{digest}")).send().await.unwrap();
+    world.registry.faults().add(Fault::on(Kind::Base).then(Action::EnhanceYourCalm));
+    let error = format!("{:?}", world.get("/v2/").send().await.unwrap_err());
+    assert!(error.contains("GoAway") && error.contains("ENHANCE_YOUR_CALM"), "{error}");
+    assert!(read.bytes().await.is_err(), "all that was on it ends");
+    assert_eq!(world.get("/v2/").send().await.unwrap().status(), 200);
+    assert_eq!(world.registry.journal().connections(), connections + 1);
+}
+
+#[tokio::test]
 async fn the_last_handle_stops_the_registry() {
     let world = World::new(Personality::Plain).await;
     let url = format!("{}/v2/", world.registry.url());

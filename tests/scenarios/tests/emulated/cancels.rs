@@ -32,7 +32,9 @@ async fn an_upload_whose_close_is_refused_is_cancelled_where_it_stood_last() {
     watched(async {
         // Their PATCHes are answered with a new Location each; the first one is stale then.
         for to in [Personality::Ghcr, Personality::Acr, Personality::DockerHub] {
-            let (world, image) = world(to, 300_000).await;
+            let (mut world, image) = world(to, 300_000).await;
+            // One beside it would be stopped within its PATCH, and has to ask first where it stood.
+            world.config["limits"]["blob_concurrency"] = 1.into();
             let refused = Action::error(403, "DENIED", "requested access to the resource is denied");
             world.destination.faults().add(Fault::on(Kind::UploadPut).forever().then(refused));
             let mut function = world.function("on-push", &[]).await;

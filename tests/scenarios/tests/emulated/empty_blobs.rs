@@ -14,7 +14,7 @@ fn image() -> Image {
 }
 
 async fn world(to: Personality) -> (World, String, String) {
-    let world = World::between(Registry::builder(Personality::Plain), Registry::builder(to)).await;
+    let world = World::between(Registry::builder(Personality::Plain), Registry::builder(to).alias("project")).await;
     image().push_to(world.source.store(), REPOSITORY, "v1");
     world.destination.store().create_repository(REPOSITORY);
     let of = |host: &str| format!("{host}/{REPOSITORY}:v1");

@@ -30,4 +30,5 @@ mod stall;
 mod stalls;
 mod storms;
 mod support;
+mod upload_limit;
 mod validation_lag;

@@ -3,9 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex as Turn, OwnedMutexGuard},
+    time::Instant,
+};
 
 use crate::{
     digest::{Algorithm, Hasher},
@@ -72,6 +76,8 @@ pub(super) struct Upload {
     least_part: u64,
     short_part: bool,
     first_part_end: u64,
+    /// When the session began.
+    begun: Instant,
 }
 
 impl Upload {
@@ -88,7 +94,13 @@ impl Upload {
             last_part: 0,
             short_part: false,
             first_part_end: 0,
+            begun: Instant::now(),
         }
+    }
+
+    /// When the registry ends it, if it does.
+    pub(super) fn ends(&self, limit: Option<Duration>) -> Option<Instant> {
+        limit.map(|limit| self.begun + limit)
     }
 
     pub(super) fn size(&self) -> u64 {
