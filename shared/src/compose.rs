@@ -46,6 +46,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Syncs images.
     pub syncer: Syncer,
+    /// Lists what registries have.
+    pub listings: Arc<dyn Listings>,
     /// Finds images that are missing at destinations.
     pub backfiller: Backfiller,
     /// The work queue, where there is one.
@@ -97,6 +99,7 @@ impl App {
         let registries = Arc::new(Registries::new(Arc::clone(&config), Arc::clone(&aws), &budget, tuning));
         let queue = |url: &Option<String>| url.clone().map(|url| SqsQueue::new(Arc::clone(&aws), url));
         Ok(Self {
+            listings: Arc::clone(&registries) as Arc<dyn Listings>,
             backfiller: Backfiller::new(Arc::clone(&registries) as Arc<dyn Listings>, Arc::clone(&config)),
             syncer: Syncer::new(registries, config.limits, budget),
             queue: queue(&environment.queue_url),

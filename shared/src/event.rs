@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, ErrorType},
+    oci::AttachedTag,
     provider::EcrHost,
     rules::Pushed,
 };
@@ -18,6 +19,8 @@ use crate::{
 pub enum Event {
     /// An image was pushed.
     Pushed(Pushed),
+    /// Something was attached to an image: an artifact that refers to it, or a tag that is made of its digest.
+    Attached(Pushed),
     /// Nothing to do; why.
     Ignored(String),
 }
@@ -31,7 +34,15 @@ struct ImageAction {
     repository_name: String,
     image_digest: Option<String>,
     image_tag: Option<String>,
+    artifact_media_type: Option<String>,
 }
+
+/// Why nothing is done with what was attached to an image.
+pub const NOWHERE: &str = "it is attached to an image, and no rule copies what is attached to images of its repository";
+
+/// The configurations of images: what else has no tag and another type is attached to something.
+const IMAGES: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 /// Reads an event.
 ///
@@ -45,7 +56,9 @@ pub fn read(payload: Value) -> Result<Event, Error> {
     if event.source != "aws.ecr" {
         return Err(invalid(format!("its source is `{}`, expected `aws.ecr`", event.source)));
     }
-    if event.detail_type != "ECR Image Action" {
+    // Which of the two a pushed signature raises is not documented (Amazon ECR user guide, "Amazon ECR events").
+    let refers = event.detail_type == "ECR Referrer Action";
+    if event.detail_type != "ECR Image Action" && !refers {
         return Ok(Event::Ignored(format!("`{}` is no push", event.detail_type)));
     }
     let action: ImageAction =
@@ -79,13 +92,16 @@ pub fn read(payload: Value) -> Result<Event, Error> {
     if EcrHost::parse(&registry).is_none() {
         return Err(invalid(format!("its `region` `{region}` is none")));
     }
-    Ok(Event::Pushed(Pushed {
-        registry,
-        repository: action.repository_name,
-        tag,
-        digest,
-        at: event.time.map(Into::into),
-    }))
+    let attached = match &tag {
+        Some(tag) => AttachedTag::of(tag).is_some(),
+        None => {
+            refers
+                || action.artifact_media_type.is_some_and(|kind| !kind.is_empty() && !IMAGES.contains(&kind.as_str()))
+        }
+    };
+    let at = event.time.map(Into::into);
+    let pushed = Pushed { registry, repository: action.repository_name, tag, digest, at };
+    Ok(if attached { Event::Attached(pushed) } else { Event::Pushed(pushed) })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ fn sample(name: &str) -> Value {
 fn pushed(name: &str) -> Pushed {
     match read(sample(name)).unwrap() {
         Event::Pushed(pushed) => pushed,
-        Event::Ignored(reason) => panic!("{name} was ignored: {reason}"),
+        other => panic!("{name} was taken for {other:?}"),
     }
 }
 
@@ -34,16 +34,31 @@ fn what_is_no_push_is_ignored_with_a_reason() {
         ("ecr-push-failed", "FAILURE"),
         ("ecr-delete", "DELETE"),
         ("ecr-archive", "UPDATE_STORAGE_CLASS"),
-        ("ecr-referrer", "ECR Referrer Action"),
+        ("ecr-referrer", "UPDATE_STORAGE_CLASS"),
         ("ecr-replication", "ECR Replication Action"),
         ("ecr-pull-through", "ECR Pull Through Cache Action"),
         ("ecr-scan", "ECR Image Scan"),
     ] {
         match read(sample(name)).unwrap() {
             Event::Ignored(reason) => assert!(reason.contains(part), "{name}: {reason}"),
-            Event::Pushed(_) => panic!("{name} was taken for a push"),
+            other => panic!("{name} was taken for {other:?}"),
         }
     }
+}
+
+#[test]
+fn what_was_attached_to_an_image_is_told_from_images() {
+    let attached = |event: Value| match read(event).unwrap() {
+        Event::Attached(pushed) => pushed,
+        other => panic!("taken for {other:?}"),
+    };
+    let signature = attached(sample("ecr-push-signature"));
+    assert!(signature.tag.is_some_and(|tag| tag.ends_with(".sig")));
+    let referrer = attached(sample("ecr-push-referrer"));
+    assert!(referrer.tag.is_none() && referrer.digest.is_some());
+    let mut event = sample("ecr-referrer");
+    event["detail"]["action-type"] = "PUSH".into();
+    assert!(attached(event).tag.is_none());
 }
 
 #[test]

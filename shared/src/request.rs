@@ -31,6 +31,8 @@ pub struct SyncRequest {
     pub repeated: bool,
     /// Whether it comes of a push event: then its source tells of what is attached later by events of their own.
     pub heard: bool,
+    /// Whether it is what was attached to an image, and not an image: it goes where its image is.
+    pub attached: bool,
 }
 
 /// How an image is synced.

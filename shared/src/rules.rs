@@ -1,5 +1,6 @@
 //! Which images go where: globs, version ranges and templates, from a pushed image to sync requests. Pure.
 
+mod attached;
 mod sources;
 mod template;
 
@@ -122,6 +123,7 @@ impl Rules {
                     pushed_at: pushed.at,
                     repeated: false,
                     heard: false,
+                    attached: false,
                 });
             }
         }

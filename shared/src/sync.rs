@@ -2,6 +2,7 @@
 
 mod continuation;
 mod inventory;
+mod late;
 mod plan;
 mod publish;
 mod referrers;
@@ -16,6 +17,7 @@ use continuation::MOST_FRUITLESS;
 pub use continuation::{Begun, HalfSent};
 use futures::future::BoxFuture;
 use inventory::Held;
+use late::Late;
 use plan::Plan;
 use referrers::{Attached, Subject, Trouble};
 use report::Tally;
@@ -148,23 +150,26 @@ impl Syncer {
         request: &SyncRequest,
         deadline: Deadline,
         tally: &Tally,
-    ) -> Result<(Outcome, Digest), Error> {
+    ) -> Result<(Outcome, Option<Digest>), Error> {
         request.check()?;
         let run = |meter: &Arc<Meter>| Run { meter: Arc::clone(meter), deadline };
         let source = self.ends.source(&request.source, run(&tally.source))?;
         let destination = self.ends.destination(&request.destination, &request.source, run(&tally.destination))?;
         let task = Task { request, source, destination, tally, room: self.budget.manifests().await };
+        if request.attached {
+            return self.late(&task).await;
+        }
         let (mut round, mut trust) = (1, Trust::Manifests);
         loop {
             let reason = match self.round(&task, trust).await? {
-                Round::Done(outcome, digest, None) => return Ok((outcome, digest)),
+                Round::Done(outcome, digest, None) => return Ok((outcome, Some(digest))),
                 Round::Done(outcome, digest, Some(attached)) => {
                     let attached = match attached {
                         Ok(attached) => referrers::attach(self, &task, attached).await,
                         Err(error) => Err(error),
                     };
                     return attached
-                        .map(|()| (outcome, digest.clone()))
+                        .map(|()| (outcome, Some(digest.clone())))
                         .map_err(|error| in_place(request, &digest, error));
                 }
                 Round::Moved(reason) => reason,
@@ -189,6 +194,22 @@ impl Syncer {
             }
             round += 1;
         }
+    }
+
+    /// What was attached to an image goes where the image is; where it is not, the report tells which one is awaited.
+    async fn late(&self, task: &Task<'_>) -> Result<(Outcome, Option<Digest>), Error> {
+        Ok(match late::run(self, task).await? {
+            Late::There(outcome, digest) => (outcome, Some(digest)),
+            Late::Ignored(reason) => {
+                task.tally.waits(reason, None);
+                (Outcome::Ignored, None)
+            }
+            Late::Awaits(subject) => {
+                let reason = format!("the image that it is attached to, {subject}, is not at the destination");
+                task.tally.waits(reason, Some(subject));
+                (Outcome::Ignored, None)
+            }
+        })
     }
 
     /// resolve → referrers → inventory → plan → transfer → gate → publish, and a last look at the source.

@@ -15,8 +15,11 @@ use transfer::{
     compose::App,
     deadline::Deadline,
     error::{Error, ErrorType},
+    oci::Digest,
     queue::{ImageMessage, Queue},
+    registry::{Run, Side},
     request::SyncRequest,
+    rules::{Pushed, Verdict},
     settings::{Environment, variable},
     sync::{Begun, SyncReport},
     telemetry,
@@ -62,7 +65,53 @@ impl Invocation {
             }
         }
         telemetry::report(&app.environment.function_name, &self.request_id, request, &report);
-        Some(report)
+        match report.awaits.take() {
+            Some(subject) => Some(Box::pin(self.image_first(app, request, &subject)).await.unwrap_or(report)),
+            None => Some(report),
+        }
+    }
+
+    /// Syncs the image that something was attached to, with all that is attached: by each of its tags that a rule sends to
+    /// the same place. The last report, or that of a failure; `None`: no tag of it goes there.
+    async fn image_first(&self, app: &App, request: &SyncRequest, subject: &Digest) -> Option<SyncReport> {
+        let (source, place) = (&request.source, &request.destination);
+        let run = Run { meter: Arc::default(), deadline: self.deadline };
+        let listing = app.listings.listing(source.registry(), Side::Source, run);
+        let tags = match listing {
+            Ok(listing) => self.deadline.bound(listing.tags_of(source.repository(), subject)).await,
+            Err(error) => Ok(Err(error)),
+        };
+        let tags = match tags {
+            Ok(Ok(tags)) => tags,
+            Ok(Err(error)) => return Some(SyncReport::failed(request, error)),
+            Err(passed) => {
+                let text = format!("asking for the tags of {subject} at {source}: {passed}");
+                return Some(SyncReport::failed(request, Error::new(ErrorType::DeadlineExceeded, text)));
+            }
+        };
+        let mut last: Option<SyncReport> = None;
+        for tag in tags {
+            let pushed = Pushed {
+                registry: source.registry().to_owned(),
+                repository: source.repository().to_owned(),
+                tag: Some(tag),
+                digest: Some(subject.clone()),
+                at: request.pushed_at,
+            };
+            let Ok(Verdict::Sync(images)) = app.config.rules.verdict(&pushed) else { continue };
+            let there = |image: &SyncRequest| {
+                let destination = &image.destination;
+                (destination.registry(), destination.repository()) == (place.registry(), place.repository())
+            };
+            for image in images.into_iter().filter(there) {
+                // As in a run that is repeated: cosign's tags are looked for, whatever event told of what was attached.
+                let image = SyncRequest { heard: true, repeated: true, ..image };
+                let report = self.sync(app, &[image], &Begun::default()).await;
+                let failed = last.as_ref().is_some_and(|last| last.error.is_some());
+                last = if failed { last } else { report.or(last) };
+            }
+        }
+        last
     }
 }
 

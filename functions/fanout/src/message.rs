@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use transfer::{
     backfill::Order,
     error::{Error, ErrorType},
-    event::{self, Event},
+    event::{self, Event, NOWHERE},
     oci::{Digest, Reference},
     queue::{FurtherTag, ImageMessage, MESSAGE_VERSION, places},
     request::{Referrers, SyncOptions, SyncRequest},
@@ -74,6 +74,13 @@ fn check_version(version: Option<&Value>) -> Result<(), Error> {
 fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
     let pushed = match event::read(event)? {
         Event::Pushed(pushed) => pushed,
+        Event::Attached(pushed) => {
+            let requests = rules.attached(&pushed)?;
+            return Ok(match requests.is_empty() {
+                true => Message::Ignored(NOWHERE.to_owned()),
+                false => Message::Sync(places(requests), Begun::default()),
+            });
+        }
         Event::Ignored(reason) => return Ok(Message::Ignored(reason)),
     };
     Ok(match rules.verdict(&pushed)? {
@@ -108,10 +115,11 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     let pushed_at = message.pushed_at_ms.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
     let mut requests = match ends {
         Some(ends) => {
-            let (options, heard) = (message.options(SyncOptions::default()), message.heard);
+            let options = message.options(SyncOptions::default());
+            let (heard, attached) = (message.heard, message.attached);
             let request = |(source, destination)| {
                 let (expected, options) = (expected.clone(), options.clone());
-                SyncRequest { source, destination, expected, options, pushed_at, repeated: false, heard }
+                SyncRequest { source, destination, expected, options, pushed_at, repeated: false, heard, attached }
             };
             ends.into_iter().map(request).collect()
         }

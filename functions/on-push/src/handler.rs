@@ -11,7 +11,7 @@ use serde::Serialize;
 use transfer::{
     compose::App,
     error::{Error, ErrorType},
-    event::{self, Event},
+    event::{self, Event, NOWHERE},
     queue::{ImageMessage, Queue},
     request::SyncRequest,
     rules::Verdict,
@@ -35,13 +35,16 @@ enum Entry {
 
 /// Replicates what the event tells of.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
-    let pushed = match event::read(invocation.payload.clone())? {
-        Event::Pushed(pushed) => pushed,
+    let (mut requests, pushed_at) = match event::read(invocation.payload.clone())? {
+        Event::Pushed(pushed) => match app.config.rules.verdict(&pushed)? {
+            Verdict::Sync(requests) => (requests, pushed.at),
+            Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
+        },
+        Event::Attached(pushed) => match app.config.rules.attached(&pushed)? {
+            requests if requests.is_empty() => return Ok(ignored(NOWHERE.to_owned())),
+            requests => (requests, pushed.at),
+        },
         Event::Ignored(reason) => return Ok(ignored(reason)),
-    };
-    let mut requests = match app.config.rules.verdict(&pushed)? {
-        Verdict::Sync(requests) => requests,
-        Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
     };
     requests.iter_mut().for_each(|request| request.heard = true);
     if let (Some(queue), 2..) = (&app.queue, requests.len()) {
@@ -50,7 +53,7 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
             Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
         })??);
     }
-    let repeated = pushed.at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
+    let repeated = pushed_at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
         let request = SyncRequest { repeated, ..request };

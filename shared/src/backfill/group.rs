@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     error::{Error, ErrorType},
-    oci::Digest,
+    oci::{AttachedTag, Digest},
     queue::ImageMessage,
     request::{SyncOptions, SyncRequest},
 };
@@ -64,11 +64,7 @@ pub(super) fn body(group: &[SyncRequest]) -> Result<String, Error> {
 /// Whether a tag belongs to another image: cosign's `sha256-<hex>.sig`, `.att` and `.sbom`, and the index that stands in
 /// for the referrers API (OCI distribution-spec, "Referrers Tag Schema").
 pub(super) fn is_attachment(tag: &str) -> bool {
-    let Some(rest) = tag.strip_prefix("sha256-") else { return false };
-    let (hex, suffix) = rest.split_at_checked(64).unwrap_or((rest, ""));
-    hex.len() == 64
-        && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        && (suffix.is_empty() || suffix.starts_with('.'))
+    AttachedTag::of(tag).is_some()
 }
 
 #[cfg(test)]
@@ -84,6 +80,7 @@ mod tests {
             pushed_at: None,
             repeated: false,
             heard: false,
+            attached: false,
         }
     }
 

@@ -83,6 +83,21 @@ impl EcrListing {
         Ok(Page { entries: images.collect(), next: answer.next_token().map(str::to_owned) })
     }
 
+    async fn tags_of(&self, repository: &str, digest: &Digest) -> Result<Vec<String>, Error> {
+        let id = ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        let call = self.api.client().await.describe_images().registry_id(self.api.account());
+        let call = call.repository_name(repository).image_ids(id);
+        match call.customize().interceptor(CountCalls::on(&self.meter)).send().await {
+            Ok(answer) => Ok(answer.image_details().iter().flat_map(|image| image.image_tags().to_vec()).collect()),
+            Err(error) if error.code() == Some("ImageNotFoundException") => Ok(Vec::new()),
+            Err(error) => {
+                let place = self.api.place();
+                let doing = format!("asking for the tags of {repository}@{digest} (ecr:DescribeImages, {place})");
+                Err(failure(&doing, &error))
+            }
+        }
+    }
+
     /// One call; pushing needs its right anyway, and it tells what is missing without an error.
     async fn batch(&self, repository: &str, targets: &[String]) -> Result<Vec<(String, Option<Digest>)>, Error> {
         let ids = targets.iter().map(|target| {
@@ -141,6 +156,10 @@ impl Listing for EcrListing {
             let answers: Vec<_> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
             Ok(answers.into_iter().flatten().collect())
         })
+    }
+
+    fn tags_of<'a>(&'a self, repository: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        Box::pin(self.tags_of(repository, digest))
     }
 
     fn tells_times(&self) -> bool {

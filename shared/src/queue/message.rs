@@ -48,6 +48,9 @@ pub struct ImageMessage {
     /// Whether it comes of a push event. The functions' own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heard: bool,
+    /// Whether it is what was attached to an image, which goes where its image is. The functions' own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attached: bool,
     /// What earlier invocations have done of it, whose time was too short. The functions' own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
@@ -93,6 +96,7 @@ impl ImageMessage {
             expected_digest: first.expected.as_ref().map(ToString::to_string),
             pushed_at_ms: first.pushed_at.and_then(millis),
             heard: first.heard,
+            attached: first.attached,
             begun: None,
         })
     }
@@ -151,6 +155,7 @@ mod tests {
             pushed_at: None,
             repeated: false,
             heard: false,
+            attached: false,
         }
     }
 

@@ -59,6 +59,9 @@ pub trait Listing: Send + Sync {
         targets: &'a [String],
     ) -> BoxFuture<'a, Result<HashMap<String, Option<Digest>>, Error>>;
 
+    /// The tags that point to a digest, where the registry tells them without being asked for each tag.
+    fn tags_of<'a>(&'a self, repository: &'a str, digest: &'a Digest) -> BoxFuture<'a, Result<Vec<String>, Error>>;
+
     /// Whether images come with the time of their push.
     fn tells_times(&self) -> bool;
 }
@@ -144,6 +147,10 @@ impl Listing for OciListing {
             let found: Vec<_> = stream::iter(heads).buffer_unordered(AT_ONCE).try_collect().await?;
             Ok(found.into_iter().flatten().collect())
         })
+    }
+
+    fn tags_of<'a>(&'a self, _: &'a str, _: &'a Digest) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn tells_times(&self) -> bool {

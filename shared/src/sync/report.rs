@@ -81,12 +81,21 @@ pub struct SyncReport {
     /// The failure itself.
     #[serde(skip)]
     pub error: Option<Error>,
+    /// The image that what was to be copied belongs to, and that is not at the destination.
+    #[serde(skip)]
+    pub awaits: Option<Digest>,
     /// What the next invocation needs to go on, where this one's time was too short.
     #[serde(skip)]
     pub left: Option<Begun>,
 }
 
 impl SyncReport {
+    /// The report of a sync that failed before it began.
+    #[must_use]
+    pub fn failed(request: &SyncRequest, error: Error) -> Self {
+        Tally::default().report(request, Err(error), Duration::ZERO, 0)
+    }
+
     /// Another invocation goes on.
     pub fn continued(&mut self) {
         self.outcome = Outcome::Continued;
@@ -160,6 +169,10 @@ pub(super) struct Tally {
     referrers: Mutex<HashMap<Digest, bool>>,
     read: Arc<AtomicU64>,
     begun: Begun,
+    /// Why there was nothing to do yet.
+    reason: Mutex<Option<String>>,
+    /// The image that must come first.
+    awaits: Mutex<Option<Digest>>,
     /// Uploads that the next invocation can go on with.
     half_sent: Mutex<Vec<HalfSent>>,
     /// Blobs that the end of this one cut.
@@ -228,6 +241,17 @@ impl Tally {
         locked(&self.referrers).entry(digest.clone()).or_insert(pushed);
     }
 
+    /// Whether this very sync put something that is attached to the image.
+    pub(super) fn has_pushed_referrers(&self) -> bool {
+        locked(&self.referrers).values().any(|pushed| *pushed)
+    }
+
+    /// Why there is nothing to do, and which image must come first, if one must.
+    pub(super) fn waits(&self, reason: String, awaits: Option<Digest>) {
+        *locked(&self.reason) = Some(reason);
+        *locked(&self.awaits) = awaits;
+    }
+
     /// Whether this very sync put the manifest.
     pub(super) fn has_pushed(&self, digest: &Digest) -> bool {
         locked(&self.manifests).get(digest) == Some(&true)
@@ -241,7 +265,7 @@ impl Tally {
     pub(super) fn report(
         &self,
         request: &SyncRequest,
-        result: Result<(Outcome, Digest), Error>,
+        result: Result<(Outcome, Option<Digest>), Error>,
         took: Duration,
         peak_buffer_bytes: u64,
     ) -> SyncReport {
@@ -258,13 +282,14 @@ impl Tally {
         };
         let (source, destination) = (self.source.read(), self.destination.read());
         let (outcome, digest, error) = match result {
-            Ok((outcome, digest)) => (outcome, Some(digest.to_string()), None),
+            Ok((outcome, digest)) => (outcome, digest.map(|digest| digest.to_string()), None),
             Err(error) => (Outcome::Failed, None, Some(error)),
         };
         // What is attached later comes by an event of its own, which brings the image along.
         let waits = |error: &Error| request.heard && error.error_type == ErrorType::ReferrerNotFound;
         let (outcome, reason, error) = match error {
             Some(error) if waits(&error) => (Outcome::Ignored, Some(error.message), None),
+            None if outcome == Outcome::Ignored => (outcome, locked(&self.reason).clone(), None),
             error => (outcome, None, error),
         };
         SyncReport {
@@ -293,6 +318,7 @@ impl Tally {
             error_type: error.as_ref().map(|error| error.error_type.name()),
             error_message: error.as_ref().map(|error| error.message.clone()),
             error,
+            awaits: locked(&self.awaits).clone(),
             left: None,
         }
     }

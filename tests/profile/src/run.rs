@@ -125,6 +125,7 @@ fn requests(shape: &Shape, description: &Description) -> Result<Vec<SyncRequest>
             pushed_at: None,
             repeated: false,
             heard: false,
+            attached: false,
         })
     };
     shape.repositories().map(request).collect()

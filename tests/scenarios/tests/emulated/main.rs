@@ -27,6 +27,7 @@ mod ghcr_limit;
 mod google;
 mod hopeless;
 mod ignored_events;
+mod late_artifacts;
 mod manifest_kinds;
 mod matrix;
 mod messages;

@@ -28,6 +28,7 @@ pub(crate) async fn sync(app: &App, source: &str, destination: &str, time: Durat
         pushed_at: None,
         repeated: false,
         heard: false,
+        attached: false,
     };
     app.syncer.run(&request, Deadline::after(time)).await
 }

@@ -1,0 +1,59 @@
+//! Where what was attached to an image goes: to every repository that the rules send its image to.
+
+use super::{Pushed, Rules, Verdict, plain};
+use crate::{
+    error::{Error, ErrorType},
+    oci::{Digest, Reference},
+    request::SyncRequest,
+};
+
+impl Rules {
+    /// Where an artifact goes that was attached to an image, by the rules that take its repository. Tags are not looked at:
+    /// whoever copies it sees whether its image is there, and what tags that has.
+    ///
+    /// A destination whose repository depends on the image's tag is not among them; it gets what was attached with the
+    /// image's next sync.
+    ///
+    /// # Errors
+    /// `InvalidReference`: the artifact's own reference is none.
+    pub fn attached(&self, pushed: &Pushed) -> Result<Vec<SyncRequest>, Error> {
+        let invalid = |error: crate::oci::ReferenceError| Error::new(ErrorType::InvalidReference, error.to_string());
+        let (registry, repository) = (&pushed.registry, &pushed.repository);
+        let tag = pushed.tag.as_deref();
+        let digest = pushed.digest.clone().filter(|_| tag.is_none());
+        let source = Reference::new(registry, repository, tag, digest.clone()).map_err(invalid)?;
+        let examples = ["a", "b"].map(|tag| Reference::new(registry, repository, Some(tag), None));
+        let [Ok(one), Ok(other)] = examples else { return Ok(Vec::new()) };
+        let (first, second) = (Digest::of(b"a"), Digest::of(b"b"));
+        // What has no tag is copied as it is by rules that say so.
+        let mut requests: Vec<SyncRequest> = match digest.is_some().then(|| self.verdict(pushed)).transpose()? {
+            Some(Verdict::Sync(requests)) => requests,
+            Some(Verdict::Ignore(_)) | None => Vec::new(),
+        };
+        for rule in self.0.iter().filter(|rule| rule.options.referrers.wanted() && rule.takes_repository(&source)) {
+            for template in &rule.destinations {
+                let places = [template.fill(&one, Some(&first)), template.fill(&other, Some(&second))];
+                let [Ok(place), Ok(same)] = places else { continue };
+                if (place.registry(), place.repository()) != (same.registry(), same.repository()) {
+                    continue;
+                }
+                let destination = Reference::new(place.registry(), place.repository(), tag, digest.clone());
+                let destination = destination.map_err(invalid)?;
+                let is_new = requests.iter().all(|request| request.destination != destination);
+                if is_new && plain(&destination) != plain(&source) {
+                    requests.push(SyncRequest {
+                        source: source.clone(),
+                        destination,
+                        expected: None,
+                        options: rule.options.clone(),
+                        pushed_at: pushed.at,
+                        repeated: false,
+                        heard: true,
+                        attached: true,
+                    });
+                }
+            }
+        }
+        Ok(requests)
+    }
+}

@@ -1,0 +1,80 @@
+//! What is attached to an image after the image was synced: a signature, an SBOM. It goes where its image is.
+
+use super::{
+    Outcome, Syncer, Task,
+    referrers::{self, Subject, Trouble},
+};
+use crate::{
+    error::{Error, ErrorType},
+    oci::{AttachedTag, Digest},
+};
+
+/// How far it is followed from what refers to what refers to an image. As deep as referrers are copied.
+const MAX_DEPTH: usize = 8;
+
+/// What came of it.
+pub(super) enum Late {
+    /// It is there.
+    There(Outcome, Digest),
+    /// It is nothing that is copied; why.
+    Ignored(String),
+    /// The image that it belongs to in the end is not at the destination.
+    Awaits(Digest),
+}
+
+/// Copies the artifact of a request to where its image is, with all that the image lacks beside it: a run before may have
+/// failed, and asking costs the same.
+pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error> {
+    let Task { request, source, destination, room, tally, .. } = task;
+    let mut subject = match request.source.tag() {
+        Some(tag) => match AttachedTag::of(tag) {
+            Some(AttachedTag::Cosign(subject) | AttachedTag::Index(subject)) => subject,
+            None => return Ok(Late::Ignored(format!("its tag `{tag}` belongs to no other image"))),
+        },
+        None => {
+            let manifest = source.manifest(request.source.target(), request.source.digest(), room).await?;
+            let types: Vec<String> = manifest.artifact_type.iter().chain(&manifest.layer_types).cloned().collect();
+            match manifest.subject {
+                Some(_) if !request.options.referrers.take(&types) => {
+                    return Ok(Late::Ignored(format!("`referrers` leaves out its type, {}", types.join(", "))));
+                }
+                Some(subject) => subject,
+                None => return Ok(Late::Ignored("the push has no tag, and what was pushed refers to no image".into())),
+            }
+        }
+    };
+    for _ in 0..MAX_DEPTH {
+        if destination.repository.head_manifest(subject.as_str()).await?.is_some() {
+            let subjects = vec![Subject { digest: subject, is_new: false }];
+            let attached = referrers::find(task, subjects, true, false).await.map_err(|trouble| match trouble {
+                Trouble::Refused(error) | Trouble::Failed(error) => error,
+            })?;
+            referrers::attach(syncer, task, attached).await?;
+            let outcome = if tally.has_pushed_referrers() { Outcome::Synced } else { Outcome::Current };
+            let digest = match request.source.digest() {
+                Some(digest) => digest.clone(),
+                None => super::resolve::there(&source.repository, request.source.target(), room).await?.ok_or_else(
+                    || {
+                        Error::new(
+                            ErrorType::SourceNotFound,
+                            format!("{} is not at the source any more", request.source),
+                        )
+                    },
+                )?,
+            };
+            return Ok(Late::There(outcome, digest));
+        }
+        // A signature of an SBOM may come before its SBOM.
+        match source.repository.manifest(subject.as_str(), Some(&subject), room).await {
+            Ok(manifest) => match manifest.subject {
+                Some(above) => subject = above,
+                None => return Ok(Late::Awaits(subject)),
+            },
+            Err(error) if error.error_type == ErrorType::SourceNotFound => {
+                return Ok(Late::Ignored(format!("it refers to {subject}, which is not at the source")));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Late::Ignored(format!("it refers to what refers to something, over {MAX_DEPTH} deep")))
+}
