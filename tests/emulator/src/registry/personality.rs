@@ -162,6 +162,8 @@ pub(crate) struct Traits {
     pub(crate) artifacts: &'static [&'static str],
     /// An index may list blobs, as the caches that BuildKit writes do.
     pub(crate) indexes_of_blobs: bool,
+    /// A manifest is refused whose blobs or children are missing.
+    pub(crate) checks_references: bool,
 }
 
 impl Traits {
@@ -191,6 +193,7 @@ impl Traits {
             tag_param: true,
             artifacts: &[OCI_ARTIFACT, ORAS_ARTIFACT],
             indexes_of_blobs: true,
+            checks_references: true,
         };
         // What most hosted registries share.
         let hosted = Self {
