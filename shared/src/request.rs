@@ -23,7 +23,8 @@ pub struct SyncRequest {
     pub options: SyncOptions,
     /// When the image was pushed, where that is known.
     pub pushed_at: Option<SystemTime>,
-    /// Whether an earlier invocation may have worked on it. Then the destination is asked more closely what it took.
+    /// Whether another invocation may have sent of it lately: an earlier one of it, or one beside it that has the same image
+    /// or one with the same layers. Then the destination is asked more closely what it took.
     pub repeated: bool,
 }
 

@@ -49,7 +49,8 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
             Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
         })??);
     }
-    let repeated = pushed.at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
+    // Where there is a queue, `fanout` may have the same image.
+    let repeated = app.queue.is_some() || pushed.at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
         let request = SyncRequest { repeated, ..request };

@@ -20,6 +20,7 @@ mod ecr_public;
 mod ecr_tokens;
 mod empty_blobs;
 mod existing_tags;
+mod fifo;
 mod foreign_layers;
 mod google;
 mod hopeless;
