@@ -40,6 +40,7 @@ mod request_counts;
 mod result_counts;
 mod retries;
 mod roles;
+mod samples;
 mod several_destinations;
 mod support;
 mod telemetry;
