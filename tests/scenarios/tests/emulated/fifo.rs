@@ -14,7 +14,11 @@ const QUEUE: &str = "work.fifo";
 async fn fifo(world: &World) -> Function {
     let queue = |name: &str| world.aws.sqs().create(name, Duration::from_secs(60));
     let (work, dead) = (queue(QUEUE), queue("dead.fifo"));
-    world.function("fanout", &[("TRANSSHIP_QUEUE_URL", &work), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", &dead)]).await
+    let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+    let mut fanout = world.function("fanout", &env).await;
+    // Starting takes nothing of the short time of an invocation.
+    fanout.ready().await.unwrap();
+    fanout
 }
 
 /// Between plain registries, with so many images at the source.
@@ -40,11 +44,11 @@ async fn a_backfill_that_outlasts_its_invocation_goes_on_through_a_fifo_queue() 
     watched(async {
         const IMAGES: u64 = 40;
         let world = world(IMAGES).await;
-        let slow = Fault::on(Kind::ManifestHead).forever().then(Action::Delay(Duration::from_millis(700)));
+        let slow = Fault::on(Kind::ManifestHead).forever().then(Action::Delay(Duration::from_millis(1500)));
         world.source.faults().add(slow);
         let mut fanout = fifo(&world).await;
         world.aws.sqs().send_in_group(QUEUE, "operator", &order(&world));
-        let mapping = EventSource::new(world.aws.sqs(), QUEUE).timeout(Duration::from_secs(2));
+        let mapping = EventSource::new(world.aws.sqs(), QUEUE).timeout(Duration::from_secs(4));
         assert!(mapping.deliver(&mut fanout).await.unwrap().kept.is_empty());
         let further = bodies(&world);
         let cursors = further.iter().filter(|body| body["backfill"]["cursor"].is_object()).count();
@@ -108,12 +112,12 @@ async fn the_rest_of_an_image_goes_on_through_a_fifo_queue() {
         let image = Image::builder().layer(generated_layer(1, 96 << 20)).build();
         image.push_to(world.source.store(), "team/app", "v1");
         for kind in [Kind::UploadPut, Kind::UploadPatch] {
-            world.destination.faults().add(Fault::on(kind).forever().then(Action::SlowRead(20 << 20)));
+            world.destination.faults().add(Fault::on(kind).forever().then(Action::SlowRead(10 << 20)));
         }
         let mut fanout = fifo(&world).await;
         let event = push_event("team/app", "v1", &image.digest).to_string();
         world.aws.sqs().send_in_group(QUEUE, "operator", &event);
-        let mapping = EventSource::new(world.aws.sqs(), QUEUE).timeout(Duration::from_secs(4));
+        let mapping = EventSource::new(world.aws.sqs(), QUEUE).timeout(Duration::from_secs(6));
         let deliveries = mapping.drain(&mut fanout, 20).await;
         assert!(deliveries.len() > 1 && deliveries.iter().all(|one| one.kept.is_empty()), "{deliveries:?}");
         world.destination.store().is_whole("mirror/team/app", "v1").unwrap();

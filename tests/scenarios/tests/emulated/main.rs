@@ -5,6 +5,7 @@ mod acr_login;
 mod archived;
 mod backfill;
 mod backfill_lists;
+mod backfill_steps;
 mod batches;
 mod bodies;
 mod buildx;
