@@ -28,11 +28,11 @@ async fn a_page_that_outlasts_the_invocation_goes_on_behind_what_was_dealt_with(
     watched(async {
         const TAGS: u64 = 250;
         let world = world(TAGS).await;
-        // A step of a hundred takes a second at least, an invocation has two.
-        let slow = Fault::on(Kind::ManifestHead).forever().then(Action::Delay(Duration::from_millis(150)));
+        // A step of a hundred takes two seconds at least, an invocation has five.
+        let slow = Fault::on(Kind::ManifestHead).forever().then(Action::Delay(Duration::from_millis(300)));
         world.source.faults().add(slow);
         let order = json!({ "repository": format!("{}/team/app", world.source_host) });
-        let summaries = to_the_end(&world, order, Duration::from_millis(2500)).await;
+        let summaries = to_the_end(&world, order, Duration::from_secs(6)).await;
         assert!(summaries.len() > 1, "{summaries:?}");
         assert_eq!(world.source.journal().count(Kind::TagsList), summaries.len(), "it is one page");
         assert_counts(summaries.last().unwrap(), &[("listed", TAGS), ("missing", TAGS), ("enqueued", TAGS - 2)]);
