@@ -87,9 +87,10 @@ impl SqsQueue {
         self.url.ends_with(".fifo")
     }
 
-    /// FIFO queues need a group for each message.
-    fn group(&self) -> Option<String> {
-        self.is_fifo().then(|| "transship".to_owned())
+    /// FIFO queues need a group for each message. Each is a group of its own: what the functions send each other has no
+    /// order to keep, and one that waits for its next try must not stop all others.
+    fn group(&self, body: &str) -> Option<String> {
+        self.is_fifo().then(|| Digest::of(body.as_bytes()).as_str().replace(':', "-"))
     }
 
     async fn hide_batch(&self, doing: &str, batch: &[Hidden]) -> Result<(), Error> {
@@ -120,9 +121,11 @@ impl SqsQueue {
         }
     }
 
-    /// What FIFO queues tell repeated messages by.
-    fn deduplication(&self, body: &str) -> Option<String> {
-        self.group().map(|_| Digest::of(body.as_bytes()).as_str().replace(':', "-"))
+    /// What FIFO queues tell repeated messages by: the call `call`, which is only repeated when its answer was lost, and not
+    /// the body. A sweep that finds the image of the last one missing again within five minutes sends the same body, and
+    /// that message must not be dropped. One that comes twice finds its image in place.
+    fn deduplication(&self, call: u64, number: usize) -> Option<String> {
+        self.is_fifo().then(|| format!("{call:016x}-{number}"))
     }
 }
 
@@ -132,13 +135,14 @@ impl Queue for SqsQueue {
             let doing = format!("sending to the queue {}", self.url);
             let client = self.client().await;
             for batch in batches(&bodies) {
+                let call = fastrand::u64(..);
                 let mut request = client.send_message_batch().queue_url(&self.url);
                 for (number, body) in batch.iter().enumerate() {
                     let entry = SendMessageBatchRequestEntry::builder()
                         .id(number.to_string())
                         .message_body(body)
-                        .set_message_group_id(self.group())
-                        .set_message_deduplication_id(self.deduplication(body))
+                        .set_message_group_id(self.group(body))
+                        .set_message_deduplication_id(self.deduplication(call, number))
                         .build()
                         .map_err(|error| Error::new(ErrorType::InvalidEvent, format!("{doing}: {error}")))?;
                     request = request.entries(entry);
@@ -180,7 +184,7 @@ impl Queue for SqsQueue {
                 // By the message and not by its body: buried once more after a crash it is one letter, and moved back
                 // and failed again it is a new one, which must not be taken for a repetition and dropped.
                 .set_message_deduplication_id(self.is_fifo().then(|| letter.message_id.clone()))
-                .set_message_group_id(letter.group.or_else(|| self.group()))
+                .set_message_group_id(letter.group.or_else(|| self.group(&letter.body)))
                 .message_body(letter.body)
                 .send()
                 .await

@@ -27,8 +27,11 @@ pub struct SyncRequest {
     pub options: SyncOptions,
     /// When the image was pushed, where that is known.
     pub pushed_at: Option<SystemTime>,
-    /// Whether an earlier invocation may have worked on it. Then the destination is asked more closely what it took.
+    /// Whether another invocation may have sent of it lately: an earlier one of it, or one beside it that has the same image
+    /// or one with the same layers. Then the destination is asked more closely what it took.
     pub repeated: bool,
+    /// Whether an earlier try of it may have failed. Then what is attached is looked for everywhere.
+    pub tried: bool,
     /// Whether it comes of a push event: then its source tells of what is attached later by events of their own.
     pub heard: bool,
     /// Whether it is what was attached to an image, and not an image: it goes where its image is.

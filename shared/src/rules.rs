@@ -122,6 +122,7 @@ impl Rules {
                     options: rule.options.clone(),
                     pushed_at: pushed.at,
                     repeated: false,
+                    tried: false,
                     heard: false,
                     attached: false,
                 });

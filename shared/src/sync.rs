@@ -223,7 +223,7 @@ impl Syncer {
                 let outcome = if tally.has_pushed(&digest) { synced(request, &digest) } else { Outcome::Current };
                 // What was attached later comes by events of its own, so cosign's tags need no look at an image that
                 // was there before.
-                let cosign = outcome != Outcome::Current || !request.heard || request.repeated;
+                let cosign = outcome != Outcome::Current || !request.heard || request.tried;
                 let attached = self.attached(task, &digest, root.as_slice(), false, cosign).await?;
                 return Ok(Round::Done(outcome, digest, attached));
             }

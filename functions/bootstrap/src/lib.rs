@@ -104,8 +104,8 @@ impl Invocation {
                 (destination.registry(), destination.repository()) == (place.registry(), place.repository())
             };
             for image in images.into_iter().filter(there) {
-                // As in a run that is repeated: cosign's tags are looked for, whatever event told of what was attached.
-                let image = SyncRequest { heard: true, repeated: true, ..image };
+                // Cosign's tags are looked for, whatever event told of what was attached.
+                let image = SyncRequest { heard: true, repeated: request.repeated, tried: true, ..image };
                 let report = self.sync(app, &[image], &Begun::default()).await;
                 let failed = last.as_ref().is_some_and(|last| last.error.is_some());
                 last = if failed { last } else { report.or(last) };

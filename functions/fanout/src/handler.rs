@@ -99,7 +99,9 @@ async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: 
     let mut is_first = true;
     for mut place in places {
         for request in &mut place {
-            request.repeated = record.received > 1 || begun.invocations > 0;
+            // A queue has many workers, and images of one repository share layers.
+            request.repeated = true;
+            request.tried = record.received > 1 || begun.invocations > 0;
         }
         let mut rest = &place[..];
         while let [_, further @ ..] = rest {

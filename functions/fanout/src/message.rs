@@ -119,7 +119,17 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
             let (heard, attached) = (message.heard, message.attached);
             let request = |(source, destination)| {
                 let (expected, options) = (expected.clone(), options.clone());
-                SyncRequest { source, destination, expected, options, pushed_at, repeated: false, heard, attached }
+                SyncRequest {
+                    source,
+                    destination,
+                    expected,
+                    options,
+                    pushed_at,
+                    repeated: false,
+                    tried: false,
+                    heard,
+                    attached,
+                }
             };
             ends.into_iter().map(request).collect()
         }

@@ -52,6 +52,7 @@ fn what_on_push_queues_reads_back_as_it_was() {
         options: SyncOptions { existing_tag: ExistingTag::Fail, ..SyncOptions::default() },
         pushed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         repeated: false,
+        tried: false,
         heard: false,
         attached: false,
     };
@@ -148,6 +149,7 @@ fn the_rest_of_a_sync_reads_back_as_it_was() {
         options: SyncOptions::default(),
         pushed_at: None,
         repeated: false,
+        tried: false,
         heard: false,
         attached: false,
     };

@@ -53,10 +53,12 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
             Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
         })??);
     }
-    let repeated = pushed_at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
+    // Where there is a queue, `fanout` may have the same image.
+    let tried = pushed_at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
+    let repeated = app.queue.is_some() || tried;
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
-        let request = SyncRequest { repeated, ..request };
+        let request = SyncRequest { repeated, tried, ..request };
         results.extend(invocation.sync(&app, &[request], &Begun::default()).await);
     }
     match failure(&results) {

@@ -79,6 +79,7 @@ mod tests {
             options: SyncOptions::default(),
             pushed_at: None,
             repeated: false,
+            tried: false,
             heard: false,
             attached: false,
         }

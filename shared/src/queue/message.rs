@@ -154,6 +154,7 @@ mod tests {
             options: SyncOptions::default(),
             pushed_at: None,
             repeated: false,
+            tried: false,
             heard: false,
             attached: false,
         }

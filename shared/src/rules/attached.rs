@@ -48,6 +48,7 @@ impl Rules {
                         options: rule.options.clone(),
                         pushed_at: pushed.at,
                         repeated: false,
+                        tried: false,
                         heard: true,
                         attached: true,
                     });

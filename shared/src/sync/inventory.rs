@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
 use super::{Destination, resolve::ManifestTree};
 use crate::{
@@ -19,11 +20,13 @@ pub(super) struct Held {
     pub(super) good: HashSet<Digest>,
     /// ECR: those that it has taken and is still validating. They are not sent again; the gate waits for them.
     pub(super) validating: HashSet<Digest>,
+    /// When it was asked, where others may send more meanwhile.
+    pub(super) asked: Option<Instant>,
 }
 
 impl From<HashSet<Digest>> for Held {
     fn from(good: HashSet<Digest>) -> Self {
-        Self { good, validating: HashSet::new() }
+        Self { good, ..Self::default() }
     }
 }
 
@@ -45,6 +48,7 @@ pub(super) async fn ask(
         let blobs = tree.root().into_iter().flat_map(|root| &root.blobs);
         return Ok(blobs.map(|blob| blob.digest.clone()).collect::<HashSet<_>>().into());
     }
+    let asked = repeated.then(Instant::now);
     let mut seen = HashSet::new();
     let wanted: Vec<Digest> = tree
         .manifests
@@ -54,14 +58,15 @@ pub(super) async fn ask(
         .map(|blob| blob.digest.clone())
         .collect();
     let Some(availability) = &destination.availability else {
-        return Ok(one_by_one(destination, wanted, at_once).await?.into());
+        let good = one_by_one(destination, wanted, at_once).await?;
+        return Ok(Held { asked, ..good.into() });
     };
     let in_batches = async {
         let good = batches(destination, availability.as_ref(), tree, &wanted).await?;
         let in_doubt = wanted.into_iter().filter(|digest| !good.contains(digest));
         let in_doubt = in_doubt.filter(|digest| repeated || destination.repository.sent_lately(digest)).collect();
         let validating = one_by_one(destination, in_doubt, at_once).await?;
-        Ok(Held { good, validating })
+        Ok(Held { good, validating, asked })
     };
     destination.repository.run().deadline.bound(in_batches).await.map_err(|_| {
         Error::new(

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use tokio::time::Instant;
+
 use super::{inventory::Held, resolve::ManifestTree};
 use crate::{
     oci::{Blob, Digest},
@@ -27,6 +29,8 @@ pub(super) enum Action {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) blobs: Vec<(Blob, Action)>,
+    /// When the destination was asked what it has, where others may send more meanwhile.
+    pub(super) asked: Option<Instant>,
 }
 
 impl Plan {
@@ -52,7 +56,7 @@ impl Plan {
             })
             .collect();
         blobs.sort_by_key(|(blob, _)| std::cmp::Reverse(blob.size));
-        Self { blobs }
+        Self { blobs, asked: held.asked }
     }
 
     /// The blobs that a manifest will name and that are not known to be good for it yet.

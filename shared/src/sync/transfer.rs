@@ -63,6 +63,7 @@ pub(super) async fn run(
                 budget,
                 limits,
                 tally,
+                asked: plan.asked,
                 stopped: stopped.clone(),
             };
             task.run()

@@ -17,6 +17,7 @@ mod service;
 pub mod stage;
 pub mod store;
 pub mod token;
+pub mod tripwire;
 
 pub use entra::Entra;
 pub use fault::{Action, Fault, Faults};
@@ -27,6 +28,7 @@ pub use pki::{Authority, Certificate};
 pub use registry::{Builder, Personality, Registry};
 pub use service::ServiceCall;
 pub use store::{Access, ImageStatus, Store, StoredManifest};
+pub use tripwire::{Moment, Tripwire};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

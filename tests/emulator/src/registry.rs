@@ -1,6 +1,7 @@
 //! A running registry: its settings, its servers, and what tests see of it.
 
 mod api;
+mod audit;
 mod auth;
 mod blobs;
 mod body;
@@ -24,7 +25,7 @@ mod validate;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,7 +39,7 @@ pub use personality::Personality;
 pub(crate) use personality::Traits;
 pub(crate) use route::{decode, form_of, is_name};
 
-use crate::{fault::Faults, journal::Journal, lock, store::Store, token};
+use crate::{fault::Faults, journal::Journal, lock, store::Store, token, tripwire::Tripwire};
 
 /// A running registry. Clones are handles to the same one; it stops when the last is dropped.
 #[derive(Clone)]
@@ -125,6 +126,22 @@ impl Registry {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// Counts its requests on this wire, those of all its servers.
+    pub fn string(&self, wire: &Tripwire) {
+        self.shared.wire.get_or_init(|| wire.clone());
+    }
+
+    /// Begins to look for manifests that are put before all below them is there, and blobs that are sent again.
+    pub fn begin_audit(&self) {
+        self.shared.audit.begin();
+    }
+
+    /// What was found of that.
+    #[must_use]
+    pub fn audited(&self) -> Vec<String> {
+        self.shared.audit.found()
     }
 
     /// How many upload sessions are open.
@@ -232,6 +249,8 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) uploads: uploads::Uploads,
     pub(crate) buckets: Buckets,
+    pub(crate) wire: OnceLock<Tripwire>,
+    pub(crate) audit: audit::Audit,
 }
 
 impl Shared {

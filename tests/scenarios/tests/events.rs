@@ -1,7 +1,11 @@
 //! The samples in `events/`: valid, consistent, and each one explained.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde_json::Value;
 
@@ -38,7 +42,22 @@ fn samples_of_ecr_have_the_envelope_and_whole_digests() {
     }
     assert_eq!(events["ecr-push-untagged.json"]["detail"]["image-tag"], "");
     assert!(events["ecr-push-untagged-absent.json"]["detail"]["image-tag"].is_null());
-    let body = events["sqs-image.json"]["Records"][0]["body"].as_str().unwrap();
-    let body: Value = serde_json::from_str(body).unwrap();
-    assert!(body["source"].is_string() && body["destination"].is_string());
+}
+
+#[test]
+fn samples_of_batches_have_one_record_of_one_queue_with_a_json_object() {
+    let (_, events) = events();
+    let batches: Vec<_> = events.iter().filter(|(name, _)| name.starts_with("sqs-")).collect();
+    assert_eq!(batches.len(), 5);
+    let mut ids = BTreeSet::new();
+    for (name, event) in batches {
+        let [record] = &event["Records"].as_array().unwrap()[..] else { panic!("{name}: one record") };
+        let body: Value = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();
+        assert!(body.is_object(), "{name}");
+        assert_eq!(record["eventSourceARN"], "arn:aws:sqs:us-east-1:111122223333:transship", "{name}");
+        ids.insert(record["messageId"].as_str().unwrap());
+    }
+    assert_eq!(ids.len(), 5, "each is a message of its own");
+    let body = events["sqs-eventbridge.json"]["Records"][0]["body"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap(), events["ecr-push.json"]);
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http_body_util::BodyExt;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use url::Url;
 
 use super::{
@@ -33,6 +33,10 @@ use crate::{
 /// does.
 const STREAM_BYTES_PER_SECOND: u64 = 20_000_000;
 
+/// How long a blob that the destination lacked is taken for missing, where others may send it. Chosen: a first few blobs are
+/// begun within it, and who waits longer has larger ones before it than a `HEAD`.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// All that moving one blob needs.
 pub(super) struct BlobTask<'s> {
     pub(super) blob: &'s Blob,
@@ -43,6 +47,8 @@ pub(super) struct BlobTask<'s> {
     pub(super) budget: &'s ByteBudget,
     pub(super) limits: Limits,
     pub(super) tally: &'s Tally,
+    /// When the destination was asked for its blobs, where others may send some meanwhile.
+    pub(super) asked: Option<Instant>,
     pub(super) stopped: watch::Receiver<bool>,
 }
 
@@ -93,8 +99,9 @@ impl BlobTask<'_> {
     }
 
     async fn once(&self, attempt: u32) -> Result<Arrived, Error> {
-        // A broken upload may have been taken, and its answer lost.
-        if attempt > 1 && self.destination.has_blob(&self.blob.digest).await? {
+        // A broken upload may have been taken, and its answer lost. And who waited for long may have been overtaken.
+        let overtaken = attempt > 1 || self.asked.is_some_and(|asked| asked.elapsed() > FRESH);
+        if overtaken && self.destination.has_blob(&self.blob.digest).await? {
             return Ok(Arrived::Present);
         }
         let strategy = self.strategy();

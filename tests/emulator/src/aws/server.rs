@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
@@ -27,6 +27,7 @@ use super::{
     protocol::Protocol,
     signature::{self, Signed},
 };
+use crate::tripwire::{Moment, Tripwire};
 
 /// The AWS APIs, listening. Everything stops when this is dropped.
 pub struct Aws {
@@ -64,6 +65,7 @@ struct Shared {
     faults: Mutex<Vec<Fault>>,
     request_ids: AtomicU64,
     panicked: AtomicBool,
+    wire: OnceLock<Tripwire>,
 }
 
 struct Fault {
@@ -101,6 +103,7 @@ impl Aws {
             faults: Mutex::default(),
             request_ids: AtomicU64::new(1),
             panicked: AtomicBool::new(false),
+            wire: OnceLock::new(),
         });
         let task = tokio::spawn(accept(listener, shared.clone()));
         Self { address, shared, task }
@@ -149,6 +152,11 @@ impl Aws {
     /// Answers the next `times` calls of this operation, of whatever service, with this error.
     pub fn fail_next(&self, operation: &str, error: ApiError, times: usize) {
         lock(&self.shared.faults).push(Fault { operation: operation.to_owned(), error: Some(error), left: times });
+    }
+
+    /// Counts its calls on this wire.
+    pub fn string(&self, wire: &Tripwire) {
+        self.shared.wire.get_or_init(|| wire.clone());
     }
 
     /// Takes every further call of this operation and never answers.
@@ -204,11 +212,18 @@ impl Shared {
         } else {
             Protocol::of_target(target.split('.').next().unwrap_or_default())
         };
+        let wire = self.wire.get().and_then(|wire| Some((wire, wire.pass()?)));
+        if let Some((wire, Moment::Arrived)) = wire {
+            wire.trip(Moment::Arrived, &target).await;
+        }
         let answer = if protocol == Protocol::Query {
             self.query(request, &request_id).await
         } else {
             self.json(request, &target, &content_type).await
         };
+        if let Some((wire, moment @ (Moment::Done | Moment::Answered))) = wire {
+            wire.trip(moment, &target).await;
+        }
         let mut response = match answer {
             Ok(body) => protocol.answer(body),
             Err(error) => protocol.error(&error, &request_id),

@@ -118,6 +118,11 @@ impl Sqs {
         self.arrived.notify_waiters();
     }
 
+    /// Puts the messages of a queue into the order of these numbers: no other is kept by a standard queue.
+    pub fn shuffle(&self, queue: &str, number: impl FnMut() -> u64) {
+        lock(&self.state).named(queue).shuffle(number);
+    }
+
     /// Fails the next `times` entries of `SendMessageBatch` with `InternalError`, in answers that are a 200.
     pub fn fail_next_entries(&self, times: usize) {
         lock(&self.state).entry_faults += times;

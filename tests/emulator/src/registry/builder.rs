@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
     time::Duration,
@@ -326,6 +326,13 @@ impl Builder {
         self
     }
 
+    /// Take manifests without looking for what they refer to.
+    #[must_use]
+    pub fn believe_manifests(mut self) -> Self {
+        self.traits.checks_references = false;
+        self
+    }
+
     /// ECR: the request rates of its service quotas.
     #[must_use]
     pub fn rate_limits(mut self, on: bool) -> Self {
@@ -419,6 +426,8 @@ impl Builder {
             faults: Faults::default(),
             uploads: Uploads::default(),
             buckets: self.buckets,
+            wire: OnceLock::new(),
+            audit: Default::default(),
         });
         let acceptor = self.tls.map(|(both, http1)| if self.http1_only { http1 } else { both });
         let listeners = [(Origin::Registry, Some(registry)), (Origin::Blobs, blobs), (Origin::Tokens, tokens)];

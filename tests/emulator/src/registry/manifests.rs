@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     digest::{self, Algorithm, algorithm},
     registry::{
-        Personality, Shared,
+        Personality, Shared, audit,
         body::Upstream,
         convert,
         reply::{Answer, Halt, Payload, Reply, refuse},
@@ -74,12 +74,16 @@ pub(super) async fn put(shared: &Shared, head: &Head, name: &str, reference: &st
     if wanted.is_some() && digest != reference {
         return Err(refuse(400, "DIGEST_INVALID", "provided digest did not match uploaded content"));
     }
-    validate::references(shared, name, &facts)?;
+    if shared.traits.checks_references {
+        validate::references(shared, name, &facts)
+            .inspect_err(|_| audit::manifest_too_early(shared, name, reference))?;
+    }
     let mut tags = tags;
     if wanted.is_none() {
         tags.push(reference.to_owned());
     }
     keep(shared, name, &digest, &facts.media_type, bytes, &tags)?;
+    audit::manifest_taken(shared, name, reference);
 
     let mut reply = Reply::new(201).header("docker-content-digest", &digest);
     if !shared.traits.ecr {

@@ -166,6 +166,8 @@ pub(crate) struct Traits {
     pub(crate) upload_limit: Option<Duration>,
     /// `tags/list` is answered.
     pub(crate) lists_tags: bool,
+    /// A manifest is refused whose blobs or children are missing.
+    pub(crate) checks_references: bool,
 }
 
 impl Traits {
@@ -197,6 +199,7 @@ impl Traits {
             indexes_of_blobs: true,
             upload_limit: None,
             lists_tags: true,
+            checks_references: true,
         };
         // What most hosted registries share.
         let hosted = Self {

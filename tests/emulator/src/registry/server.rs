@@ -37,6 +37,7 @@ use crate::{
         route::{Query, Target},
         tokens,
     },
+    tripwire::Moment,
 };
 
 /// After an early answer this much of the request is still read: chosen, twice a manifest.
@@ -194,6 +195,11 @@ async fn answer(
     let open = shared.journal.open(Entry { origin, ..entry.clone() });
     let pen = open.pen();
 
+    let wire = shared.wire.get().and_then(|wire| Some((wire, wire.pass()?)));
+    let what = || format!("{} {full} at {}", head.method, shared.address);
+    if let Some((wire, Moment::Arrived)) = wire {
+        wire.trip(Moment::Arrived, &what()).await;
+    }
     let mut actions = shared.faults.on_request(&asked);
     pen.faults(actions.len());
     let mut upstream = Upstream::new(body, pen.clone(), &actions);
@@ -212,6 +218,9 @@ async fn answer(
         }
         Err(Halt::Abort) => return Err(Abort(None)),
     };
+    if let Some((wire, moment @ (Moment::Done | Moment::Answered))) = wire {
+        wire.trip(moment, &what()).await;
+    }
     if actions.iter().any(|action| matches!(action, Action::DoThenReset)) {
         return Err(Abort(None));
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     digest::{Algorithm, algorithm},
     registry::{
-        Personality, Shared,
+        Personality, Shared, audit,
         auth::Caller,
         body::Upstream,
         parents,
@@ -98,6 +98,7 @@ pub(super) async fn complete(shared: &Shared, head: &Head, name: &str, id: &str,
         return Err(refuse(400, "DIGEST_INVALID", "the digest is missing"));
     };
     validate::digest(shared, digest)?;
+    audit::blob_arrives(shared, name, digest);
     let mut upload = claim(shared, head, name, id)?;
     if !body.is_empty() || head.text("content-range").is_some() {
         receive(shared, head, &mut upload, body).await?;

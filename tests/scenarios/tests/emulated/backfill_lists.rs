@@ -26,7 +26,7 @@ async fn world(source: Builder, tags: u64) -> World {
     world
 }
 
-fn tags(bodies: &[Value]) -> Vec<String> {
+pub(crate) fn tags(bodies: &[Value]) -> Vec<String> {
     let tag = |body: &Value| body["source"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
     bodies.iter().filter(|body| body.get("source").is_some()).map(tag).collect()
 }
@@ -154,7 +154,7 @@ async fn times_of_pushes_are_asked_of_ecr_alone() {
 }
 
 /// Does an order and all that goes on from it; each summary.
-async fn to_the_end(world: &World, order: Value, timeout: Duration) -> Vec<Value> {
+pub(crate) async fn to_the_end(world: &World, order: Value, timeout: Duration) -> Vec<Value> {
     let mut fanout = fanout(world).await;
     let mut body = json!({ "backfill": order }).to_string();
     let mut summaries = Vec::new();

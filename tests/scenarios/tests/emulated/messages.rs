@@ -102,9 +102,22 @@ async fn a_message_that_can_never_succeed_goes_to_the_dead_letters_with_its_reas
         let (world, _) = world().await;
         let gone = image_message(format!("{SOURCE}/team/app:gone"), format!("{DESTINATION}/mirror/team/app:gone"));
         let nowhere = image_message(format!("{SOURCE}/team/app:v1"), format!("{DESTINATION}/not/there:v1"));
+        let rest = |begun: Value| {
+            let mut body: Value = serde_json::from_str(&both_ends()).unwrap();
+            body["begun"] = begun;
+            body
+        };
+        let unversioned = rest(json!({ "invocations": 1, "fruitless": 0 })).to_string();
+        let mut unknown = rest(json!({ "invocations": 1, "fruitless": 0, "sessions": [] }));
+        unknown["version"] = json!(1);
+        let unknown = unknown.to_string();
         for (body, error_type, part) in [
             ("no JSON", "InvalidEvent", "message"),
             (r#"{"source":"ghcr.io/a/b:c","destinaton":"x"}"#, "InvalidEvent", "destinaton"),
+            (r#"{"backfill":{"repositry":"ghcr.io/a/b"}}"#, "InvalidEvent", "repositry"),
+            (r#"{"backfill":{"cursor":{"counts":{},"at":1}}}"#, "InvalidEvent", "backfill.cursor"),
+            (unversioned.as_str(), "InvalidEvent", "says no `version`"),
+            (unknown.as_str(), "InvalidEvent", "`sessions`"),
             (r#"{"source":"ghcr.io/UPPER/b:c","destination":"ghcr.io/a/c:c"}"#, "InvalidReference", "UPPER"),
             (gone.as_str(), "SourceNotFound", "gone"),
             (nowhere.as_str(), "RepositoryNotFound", "not/there"),
@@ -120,7 +133,7 @@ async fn a_message_that_can_never_succeed_goes_to_the_dead_letters_with_its_reas
             let message = dead.attribute("error_message").unwrap_or_default();
             assert!(message.contains(part), "{body}: {message}");
         }
-        assert_eq!(world.aws.sqs().messages("dead").len(), 5);
+        assert_eq!(world.aws.sqs().messages("dead").len(), 9);
     })
     .await;
 }

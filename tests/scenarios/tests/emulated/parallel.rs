@@ -104,6 +104,36 @@ async fn of_two_workers_with_one_image_the_second_sends_nothing_that_the_first_h
     .await;
 }
 
+#[tokio::test]
+async fn who_was_overtaken_by_another_worker_does_not_send_what_that_one_committed_meanwhile() {
+    watched(async {
+        for mut world in worlds().await {
+            world.config["limits"] = json!({ "blob_concurrency": 1 });
+            let image = image();
+            world.aws.sqs().send("work", &message(&world));
+            world.aws.sqs().send("work", &message(&world));
+            // The first one has asked for everything, and is held up with the large layer before it comes to the others.
+            let large = digits(image.layers[0].digest());
+            let slow =
+                Fault::on(Kind::BlobGet).at(Origin::Blobs).path(large).then(Action::Delay(Duration::from_secs(5)));
+            let held_up = world.source.faults().add(slow);
+            let mut one = world.function("fanout", &[]).await;
+            let mut other = world.function("fanout", &[]).await;
+            other.ready().await.unwrap();
+            let overtakes = async {
+                eventually("the first one is held up", || held_up.count() == 1).await;
+                deliver(&world, &mut other).await
+            };
+            let (first, second) = tokio::join!(deliver(&world, &mut one), overtakes);
+            assert!(first.kept.is_empty() && second.kept.is_empty(), "{first:?} {second:?}");
+            assert_eq!(sent(&world, image.layers[1].digest()), 1, "{}", world.destination.personality().name());
+            assert_eq!(sent(&world, &image.blobs()[0]), 1);
+            world.destination.store().is_whole(MIRROR, "v1").unwrap();
+        }
+    })
+    .await;
+}
+
 fn of_large(get: &emulator::Entry, image: &Image) -> bool {
     get.origin == Origin::Blobs && get.path.contains(digits(image.layers[0].digest()))
 }

@@ -1,13 +1,14 @@
 //! A layer that one invocation's time is too short for goes on in the next, from where it was.
 //!
-//! `TRANSSHIP_LAYER_MIB` and `TRANSSHIP_RATE_MIB` make it larger than what these tests have time for.
+//! `TRANSSHIP_LAYER_MIB` and `TRANSSHIP_RATE_MIB` (of a stream that is cut: `TRANSSHIP_CUT_LAYER_MIB`,
+//! `TRANSSHIP_CUT_RATE_MIB`, `TRANSSHIP_CUT_TIMEOUT_S`) make it larger than what these tests have time for.
 
 use std::time::Duration;
 
 use emulator::{Action, Fault, Image, Kind, Personality, image::generated_layer};
 use scenarios::{
     EventSource, Function, World,
-    flows::{eventually, logged_results},
+    flows::{self, eventually, logged_results},
     function::Settings,
     world::push_event,
 };
@@ -33,6 +34,7 @@ struct Work {
     image: Image,
     on_push: Function,
     fanout: Function,
+    timeout: Duration,
 }
 
 impl Work {
@@ -51,14 +53,14 @@ impl Work {
         let mut on_push = world.function_with("on-push", settings(), &env).await;
         on_push.ready().await.expect("the function starts");
         let fanout = world.function_with("fanout", settings(), &env).await;
-        Self { world, image, on_push, fanout }
+        Self { world, image, on_push, fanout, timeout: TIMEOUT }
     }
 
     /// Tells `on-push` of it and lets `fanout` go on until the queue is empty; the results in order.
     async fn run(&mut self) -> Vec<Value> {
-        let outcome = self.on_push.invoke(push_event("team/app", "v1", &self.image.digest), TIMEOUT).await;
+        let outcome = self.on_push.invoke(push_event("team/app", "v1", &self.image.digest), self.timeout).await;
         let answer = outcome.clone().ok().unwrap_or_else(|| panic!("{outcome:?}"));
-        let mapping = EventSource::new(self.world.aws.sqs(), "work").timeout(TIMEOUT);
+        let mapping = EventSource::new(self.world.aws.sqs(), "work").timeout(self.timeout);
         let deliveries = mapping.drain(&mut self.fanout, MOST).await;
         assert!(deliveries.iter().all(|delivery| delivery.kept.is_empty()), "{deliveries:?}");
         assert_eq!(self.world.aws.sqs().messages("work").len(), 0);
@@ -84,8 +86,7 @@ fn outcomes(results: &[Value]) -> Vec<&str> {
 }
 
 /// Runs it to its end, which must be a whole image after several invocations; bytes of the image, and bytes sent.
-async fn gets_through(personality: Personality, layer: u64, rate: u64) -> (u64, u64, usize) {
-    let mut work = Work::towards(personality, layer, rate).await;
+async fn gets_through(mut work: Work) -> (u64, u64, usize) {
     let results = work.run().await;
     let outcomes = outcomes(&results);
     let (last, before) = outcomes.split_last().expect("there are results");
@@ -96,7 +97,7 @@ async fn gets_through(personality: Personality, layer: u64, rate: u64) -> (u64, 
     work.world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
     assert_eq!(work.world.destination.open_uploads(), 0);
     let (size, sent) = (work.size(), work.sent());
-    eprintln!("{personality:?}: {size} bytes, {sent} sent, {} invocations", results.len());
+    eprintln!("{:?}: {size} bytes, {sent} sent, {} invocations", work.world.destination.personality(), results.len());
     (size, sent, results.len())
 }
 
@@ -105,7 +106,7 @@ async fn a_layer_goes_on_in_chunks_and_each_byte_is_sent_once() {
     watched(async {
         let (layer, rate) = (setting("TRANSSHIP_LAYER_MIB", 160), setting("TRANSSHIP_RATE_MIB", 10));
         side_by_side([Personality::Acr, Personality::Ecr], move |personality| async move {
-            let (size, sent, invocations) = gets_through(personality, layer, rate).await;
+            let (size, sent, invocations) = gets_through(Work::towards(personality, layer, rate).await).await;
             // A machine that stands still may cut a chunk, which is sent again.
             let chunks = (invocations as u64 - 1) * 16 * MIB;
             assert!((size..=size + chunks).contains(&sent), "{personality:?}: {sent} of {size}");
@@ -116,10 +117,24 @@ async fn a_layer_goes_on_in_chunks_and_each_byte_is_sent_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_was_cut_is_sent_in_chunks_by_the_next_invocation() {
+async fn a_layer_that_is_known_to_be_too_large_for_a_stream_goes_in_chunks_from_its_start() {
     watched(async {
+        // It takes streams, and gets them where the time is enough.
+        let (layer, rate) = (setting("TRANSSHIP_LAYER_MIB", 160), setting("TRANSSHIP_RATE_MIB", 10));
+        let (size, sent, invocations) = gets_through(Work::towards(Personality::Plain, layer, rate).await).await;
+        assert!((size..=size + (invocations as u64 - 1) * 16 * MIB).contains(&sent), "{sent} of {size}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_cut_is_sent_in_chunks_by_the_next_invocation() {
+    let timeout = Duration::from_secs(setting("TRANSSHIP_CUT_TIMEOUT_S", TIMEOUT.as_secs()));
+    flows::watched(12 * timeout, async {
         // Expected to be done in one invocation, and then the registry is slow.
-        let (size, sent, _) = gets_through(Personality::Plain, 96, 8).await;
+        let (layer, rate) = (setting("TRANSSHIP_CUT_LAYER_MIB", 96), setting("TRANSSHIP_CUT_RATE_MIB", 8));
+        let work = Work::towards(Personality::Plain, layer, rate).await;
+        let (size, sent, _) = gets_through(Work { timeout, ..work }).await;
         assert!(sent > size && sent < 2 * size + 32 * MIB, "{sent} of {size}");
     })
     .await;

@@ -16,6 +16,7 @@ mod caps;
 mod chunks;
 mod congestion;
 mod continuation;
+mod crashes;
 mod deadlines;
 mod fanout;
 mod held_back;

@@ -68,6 +68,42 @@ async fn a_message_that_comes_again_is_looked_into_by_another_process() {
 }
 
 #[tokio::test]
+async fn what_another_image_brought_a_moment_ago_is_not_sent_by_a_worker_that_knows_nothing_of_it() {
+    watched(async {
+        let (world, image) = slow_to_validate().await;
+        let sqs = world.aws.sqs();
+        let url = sqs.create("work", Duration::from_secs(60));
+        let message = |tag: &str| {
+            let from = format!("{}/team/app:{tag}", world.source_host);
+            image_message(from, format!("{}/mirror/team/app:{tag}", world.destination_host))
+        };
+        sqs.send("work", &message("v1"));
+        let mut first = world.function("fanout", &[]).await;
+        EventSource::new(sqs, "work").timeout(TIMEOUT).deliver(&mut first).await.unwrap();
+        first.kill().await;
+        assert_sent_once(&world, &image);
+
+        // Images with its layers and a configuration of their own: a message that was never received, and a push.
+        let of = |tag: &str| Image::builder().layers(image.layers.clone()).label("tag", tag).build();
+        for tag in ["v2", "v3"] {
+            of(tag).push_to(world.source.store(), "team/app", tag);
+        }
+        sqs.create("other", Duration::from_secs(60));
+        sqs.send("other", &message("v2"));
+        let mut second = world.function("fanout", &[]).await;
+        EventSource::new(sqs, "other").timeout(TIMEOUT).deliver(&mut second).await.unwrap();
+        let mut third = world.function("on-push", &[("TRANSSHIP_QUEUE_URL", url.as_str())]).await;
+        let mut event = push_event("team/app", "v3", &of("v3").digest);
+        event["time"] = OffsetDateTime::now_utc().format(&Rfc3339).unwrap().into();
+        let (error_type, message) = failed(&mut third, event, TIMEOUT).await;
+        assert_eq!(error_type, "BlobUnavailable", "{message}");
+        let sent = world.destination.journal().count(Kind::UploadPut);
+        assert_eq!(sent, image.blobs().len() + 2, "the layers once, and each image's configuration");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_event_that_lambda_runs_again_is_looked_into_by_another_process() {
     watched(async {
         let (world, image) = slow_to_validate().await;

@@ -282,6 +282,11 @@ impl Queue {
         self.messages.iter().map(snapshot).collect()
     }
 
+    /// Puts the messages into the order of these numbers.
+    pub(super) fn shuffle(&mut self, mut number: impl FnMut() -> u64) {
+        self.messages.sort_by_cached_key(|_| number());
+    }
+
     /// Makes every message visible now, as if all time-outs had passed.
     pub(super) fn skip_waiting(&mut self) {
         let now = Instant::now();
