@@ -10,6 +10,7 @@ mod manifest;
 mod refusal;
 mod request;
 mod sent;
+mod small_blob;
 mod upload;
 
 use std::{

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, ErrorType},
-    oci::{Digest, Reference},
+    oci::{Digest, Platform, Reference},
 };
 
 /// One image to sync.
@@ -37,6 +37,8 @@ pub struct SyncOptions {
     pub existing_tag: ExistingTag,
     /// What of what is attached to the image goes with it.
     pub referrers: Referrers,
+    /// Only these platforms; `None`: the whole index, byte for byte.
+    pub platforms: Option<Vec<Platform>>,
 }
 
 /// What to do with a tag that the destination has, at another digest.
@@ -56,7 +58,8 @@ impl SyncRequest {
     /// Refuses what could only do harm.
     ///
     /// # Errors
-    /// `InvalidReference`: the image would be synced onto itself, or a digest under another digest.
+    /// `InvalidReference`: the image would be synced onto itself, or a digest under another digest, or what may get one
+    /// under one that is given.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason: &str| {
             Err(Error::new(
@@ -71,6 +74,9 @@ impl SyncRequest {
             (Some(from), Some(to), _) if from != to => refuse("the destination names another digest than the source"),
             (_, Some(_), Some(_)) => refuse("the destination names a tag and a digest; leave one out"),
             (None, Some(_), None) => refuse("the destination names a digest, the source only a tag, which can move"),
+            (_, Some(_), None) if self.options.platforms.is_some() => {
+                refuse("the destination names a digest, and with `platforms` the image may get another one; name a tag")
+            }
             _ => Ok(()),
         }
     }

@@ -13,7 +13,7 @@ use template::Template;
 
 use crate::{
     error::{Error, ErrorType},
-    oci::{Digest, Reference, normalize_host},
+    oci::{Digest, Platform, Reference, normalize_host},
     provider::EcrHost,
     request::{SyncOptions, SyncRequest},
     settings::{RuleSettings, TagSettings, Untagged},
@@ -200,9 +200,15 @@ impl Rule {
         if settings.destinations.is_empty() {
             mistakes.push(format!("{path}.destinations: a rule needs at least one"));
         }
-        if settings.platforms.is_some() {
-            mistakes
-                .push(format!("{path}.platforms: not supported by this version; leave it out to copy the whole index"));
+        let platforms = settings.platforms.as_deref().and_then(|platforms| {
+            let wrong =
+                |wrong: Vec<String>| mistakes.extend(wrong.iter().map(|wrong| format!("{path}.platforms{wrong}")));
+            Platform::list(platforms).map_err(wrong).ok()
+        });
+        if platforms.is_some() && settings.untagged == Untagged::ByDigest {
+            mistakes.push(format!(
+                "{path}.untagged: `by-digest` keeps an image's digest, and `platforms` gives it another; leave one out"
+            ));
         }
         let mut destinations = Vec::new();
         for (number, text) in settings.destinations.iter().enumerate() {
@@ -211,13 +217,17 @@ impl Rule {
                 Ok(template) if template.is_identity(registry.as_deref()) => {
                     mistakes.push(format!("{path}: `{text}` is the rule's own source"));
                 }
+                Ok(_) if settings.platforms.is_some() && text.contains('@') => {
+                    mistakes
+                        .push(format!("{path}: `{text}` names a digest, and `platforms` gives another; name a tag"));
+                }
                 Ok(template) => destinations.push(template),
                 Err(reason) => mistakes.push(format!("{path}: {reason}")),
             }
         }
         let wrong = settings.referrers.mistakes();
         mistakes.extend(wrong.into_iter().map(|wrong| format!("{path}.referrers.{wrong}")));
-        let options = SyncOptions { existing_tag: settings.existing_tag, referrers: settings.referrers };
+        let options = SyncOptions { existing_tag: settings.existing_tag, referrers: settings.referrers, platforms };
         Self { name, registry, repository_text, repository, tags, destinations, untagged: settings.untagged, options }
     }
 

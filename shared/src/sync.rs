@@ -3,6 +3,7 @@
 mod continuation;
 mod inventory;
 mod plan;
+mod platforms;
 mod publish;
 mod report;
 mod resolve;
@@ -16,6 +17,8 @@ pub use continuation::{Begun, HalfSent};
 use futures::future::BoxFuture;
 use inventory::Held;
 use plan::Plan;
+use platforms::Wanted;
+pub use platforms::filtered_digest;
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
 pub use source::{Source, SourceDiagnosis, Withheld};
@@ -184,10 +187,20 @@ impl Syncer {
     async fn round(&self, task: &Task<'_>, trust: Trust) -> Result<Round, Error> {
         let Task { request, source, destination, tally, room } = task;
         let there = resolve::there(&destination.repository, request.destination.target(), room).await?;
-        let root = match resolve::root(source, &request.source, there.as_ref(), room).await? {
+        // What is filtered has another digest at the source, where tags and events speak of that one.
+        let (root, filtered_from) = match &request.options.platforms {
+            None => (resolve::root(source, &request.source, there.as_ref(), room).await?, None),
+            Some(platforms) => {
+                let wanted = Wanted { source, platforms, budget: &self.budget, room };
+                Box::pin(wanted.root(&request.source, there.as_ref())).await?
+            }
+        };
+        tally.filtered_from(filtered_from.clone());
+        let root = match root {
             resolve::Root::Same(digest) => {
                 tally.manifest(&digest, false);
-                let outcome = if tally.has_pushed(&digest) { synced(request, &digest) } else { Outcome::Current };
+                let of_source = filtered_from.as_ref().unwrap_or(&digest);
+                let outcome = if tally.has_pushed(&digest) { synced(request, of_source) } else { Outcome::Current };
                 return Ok(Round::Done(outcome, digest));
             }
             resolve::Root::Manifest(root) => root,
@@ -202,23 +215,24 @@ impl Syncer {
             }
         }
         let digest = root.digest.clone();
+        let of_source = filtered_from.unwrap_or_else(|| digest.clone());
         let copied = self.copy(task, trust, root).await;
         let moved = match &copied {
-            Ok(()) => task.moved_on(&digest).await?,
+            Ok(()) => task.moved_on(&of_source).await?,
             // A tag that moved may have taken with it what was there to be read.
             Err(Copying::Failed(error)) if error.error_type == ErrorType::SourceNotFound => {
-                task.moved_on(&digest).await.unwrap_or_default()
+                task.moved_on(&of_source).await.unwrap_or_default()
             }
             Err(_) => None,
         };
         match (copied, moved) {
             (_, Some(now)) => Ok(Round::Moved(Error::new(
                 ErrorType::Unavailable,
-                format!("{} moved from {digest} to {now} while it was copied", request.source),
+                format!("{} moved from {of_source} to {now} while it was copied", request.source),
             ))),
             // Somebody else was faster: the tag appeared meanwhile, with this very digest.
             (Ok(()), None) if !tally.has_pushed(&digest) => Ok(Round::Done(Outcome::Current, digest)),
-            (Ok(()), None) => Ok(Round::Done(synced(request, &digest), digest)),
+            (Ok(()), None) => Ok(Round::Done(synced(request, &of_source), digest)),
             (Err(Copying::Contradicted(error)), None) => Ok(Round::Contradicted(error)),
             (Err(Copying::Failed(error)), None) => Err(error),
         }

@@ -46,9 +46,12 @@ pub struct SyncReport {
     pub source: String,
     /// To where.
     pub destination: String,
-    /// What was synced.
+    /// What was synced: the digest that it has at the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The digest that it has at the source, where that is another one: only some of its platforms were wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_digest: Option<String>,
     /// Manifests.
     pub manifests: ManifestCounts,
     /// Blobs.
@@ -157,6 +160,8 @@ pub(super) struct Tally {
     half_sent: Mutex<Vec<HalfSent>>,
     /// Blobs that the end of this one cut.
     cut: Mutex<Vec<String>>,
+    /// The digest at the source of what was filtered.
+    filtered_from: Mutex<Option<Digest>>,
 }
 
 impl Tally {
@@ -178,6 +183,11 @@ impl Tally {
     /// The blob was cut, and all that was sent of it is lost.
     pub(super) fn cut(&self, digest: &Digest) {
         locked(&self.cut).push(digest.to_string());
+    }
+
+    /// What is synced is filtered, and has this digest at the source.
+    pub(super) fn filtered_from(&self, digest: Option<Digest>) {
+        *locked(&self.filtered_from) = digest;
     }
 
     /// What the next invocation is told.
@@ -240,6 +250,7 @@ impl Tally {
         let (sent, mounted, present) = (blobs(Arrived::Sent), blobs(Arrived::Mounted), blobs(Arrived::Present));
         let (pushed, held): (Vec<bool>, Vec<bool>) = locked(&self.manifests).values().partition(|pushed| **pushed);
         let (source, destination) = (self.source.read(), self.destination.read());
+        let source_digest = locked(&self.filtered_from).take().filter(|_| result.is_ok());
         let (outcome, digest, error) = match result {
             Ok((outcome, digest)) => (outcome, Some(digest.to_string()), None),
             Err(error) => (Outcome::Failed, None, Some(error)),
@@ -249,6 +260,7 @@ impl Tally {
             source: request.source.to_string(),
             destination: request.destination.to_string(),
             digest,
+            source_digest: source_digest.map(|digest| digest.to_string()),
             manifests: ManifestCounts { pushed: pushed.len() as u64, present: held.len() as u64 },
             blobs: BlobCounts { transferred: sent.0, mounted: mounted.0, present: present.0 },
             referrers: ManifestCounts::default(),
