@@ -1,5 +1,8 @@
 //! What kind of registry stands behind a host, and what is known of that kind. Pure data.
 
+mod names;
+
+pub use names::unfit_name;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

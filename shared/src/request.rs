@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Platform, Reference},
+    provider::unfit_name,
 };
 
 /// One image to sync.
@@ -59,7 +60,7 @@ impl SyncRequest {
     ///
     /// # Errors
     /// `InvalidReference`: the image would be synced onto itself, or a digest under another digest, or what may get one
-    /// under one that is given.
+    /// under one that is given; or the destination's registry can hold no such name.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason: &str| {
             Err(Error::new(
@@ -67,6 +68,9 @@ impl SyncRequest {
                 format!("{} can't be synced to {}: {reason}", self.source, self.destination),
             ))
         };
+        if let Some(reason) = unfit_name(self.destination.registry(), self.destination.repository()) {
+            return refuse(&reason);
+        }
         if self.source == self.destination {
             return refuse("source and destination are the same");
         }

@@ -69,6 +69,9 @@ pub struct SourceSettings {
     /// A glob: `*` stays within a path component, `**` crosses them, `{a,b}` chooses; left out: any.
     #[serde(default)]
     pub repository: Option<String>,
+    /// Globs of repositories that are left out.
+    #[serde(default)]
+    pub exclude: Vec<String>,
 }
 
 /// Which tags a rule takes.
