@@ -42,7 +42,7 @@ fn every_filter_says_no_by_itself() {
     for (image, no) in [
         (format!("{SOURCE}/team/app:v1.4.0"), ""),
         (
-            format!("ghcr.io/team/app:v1.4.0"),
+            "ghcr.io/team/app:v1.4.0".to_owned(),
             "source.registry: 111122223333.dkr.ecr.us-east-1.amazonaws.com  (ghcr.io)",
         ),
         (format!("{SOURCE}/other/app:v1.4.0"), "source.repository: team/**  (other/app)"),
