@@ -4,12 +4,13 @@ use emulator::{
     Descriptor, Image, Index, Kind, Layer, Personality,
     image::{OCI_CONFIG, raw_layer},
 };
-use scenarios::world::push_event;
+use scenarios::{EventSource, world::push_event};
 use serde_json::json;
 
 use crate::{
-    platforms::{MIRROR, REPOSITORY, index_at, world},
-    support::{assert_nothing_written, failed, pushed, watched},
+    backfill::fanout,
+    platforms::{MIRROR, REPOSITORY, attested, index_at, world},
+    support::{LIMIT, assert_nothing_written, failed, pushed, watched},
 };
 
 #[tokio::test]
@@ -106,6 +107,26 @@ async fn entries_that_say_nothing_are_looked_into() {
         assert_eq!(world.destination.journal().len(), 1);
         assert_eq!(world.source.journal().count(Kind::ManifestGet), 5, "it, two images and two indexes");
         assert_eq!(world.source.journal().count(Kind::BlobGet), 4, "two configurations, each led on");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_whose_platforms_are_not_there_is_a_dead_letter_that_says_what_is() {
+    watched(async {
+        let world = world(Personality::Ecr, json!(["linux/amd64"])).await;
+        attested(1).push_to(world.source.store(), REPOSITORY, "v1");
+        let mut fanout = fanout(&world).await;
+        let [source, destination] = [(&world.source_host, REPOSITORY), (&world.destination_host, MIRROR)]
+            .map(|(host, repository)| format!("{host}/{repository}:v1"));
+        let body = json!({ "source": source, "destination": destination, "platforms": ["linux/s390x"] });
+        world.aws.sqs().send("work", &body.to_string());
+        let delivery = EventSource::new(world.aws.sqs(), "work").timeout(LIMIT).deliver(&mut fanout).await.unwrap();
+        assert!(delivery.kept.is_empty(), "{delivery:?}");
+        let letter = world.aws.sqs().messages("dead").pop().unwrap();
+        assert_eq!(letter.attribute("error_type"), Some("PlatformNotFound"));
+        assert!(letter.attribute("error_message").unwrap().contains("it has linux/amd64, linux/arm64, linux/arm/v7"));
+        assert_nothing_written(&world.destination);
     })
     .await;
 }
