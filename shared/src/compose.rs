@@ -27,8 +27,8 @@ use crate::{
     provider::Provider,
     queue::{SourceQueues, SqsQueue},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository,
-        Run, SentLately, Side,
+        AnonymousLogin, Authenticator, BlobsAt, Lacks, Listing, LoginSource, OciListing, Quotas, RegistryClient,
+        Repository, Run, SentLately, Side,
     },
     retry::RetryPolicy,
     secrets::{IdentityLogin, SecretLogin, SecretStore},
@@ -207,6 +207,7 @@ impl Registries {
             quotas: Quotas::new(registry.provider, streams),
             pulls: Pulls::default(),
             sent: SentLately::default(),
+            lacks: Lacks::default(),
             blobs_at: BlobsAt::default(),
             least_chunk: AtomicU64::new(0),
             host: registry.host,

@@ -23,6 +23,8 @@ pub enum ErrorType {
     TagImmutable,
     /// None of the wanted platforms is in the image.
     PlatformNotFound,
+    /// What must be attached to an image is not.
+    ReferrerNotFound,
     /// Bytes are not those that their digest or size promises.
     DigestMismatch,
     /// A manifest does not parse, or breaks a limit, or the destination calls it invalid.
@@ -71,6 +73,7 @@ impl ErrorType {
             | Self::RepositoryNotFound
             | Self::TagImmutable
             | Self::PlatformNotFound
+            | Self::ReferrerNotFound
             | Self::DigestMismatch
             | Self::ManifestInvalid
             | Self::ManifestTooLarge
@@ -92,6 +95,7 @@ impl ErrorType {
             Self::RepositoryNotFound => "RepositoryNotFound",
             Self::TagImmutable => "TagImmutable",
             Self::PlatformNotFound => "PlatformNotFound",
+            Self::ReferrerNotFound => "ReferrerNotFound",
             Self::DigestMismatch => "DigestMismatch",
             Self::ManifestInvalid => "ManifestInvalid",
             Self::ManifestTooLarge => "ManifestTooLarge",

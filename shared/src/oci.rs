@@ -6,6 +6,7 @@ mod index;
 mod manifest;
 mod platform;
 mod reference;
+mod referrer;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use error_code::ErrorEnvelope;
@@ -14,6 +15,7 @@ pub use manifest::{Blob, Child, MANIFEST_ACCEPT, Manifest, ManifestError};
 pub(crate) use platform::Described;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, normalize_host};
+pub use referrer::{AttachedTag, OCI_INDEX, Referrer, cosign_tags, merged_referrers, read_referrers, referrers_tag};
 
 /// The most bytes that a manifest may have (4 MiB): what registries must take at least, and what ECR takes at most.
 ///

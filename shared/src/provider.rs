@@ -177,6 +177,19 @@ impl Provider {
         self != Self::EcrPublic
     }
 
+    /// Whether it lists tags: ECR Public does not, or not to everybody (`docs/registries/ecr-public.md`).
+    #[must_use]
+    pub fn lists_tags(self) -> bool {
+        self != Self::EcrPublic
+    }
+
+    /// Whether reading a manifest counts against an allowance that looking for one does not touch
+    /// (Docker Hub, "Usage and limits").
+    #[must_use]
+    pub fn counts_pulls(self) -> bool {
+        self == Self::DockerHub
+    }
+
     /// Whether an index that is there proves that its children are: ECR deletes no image that an index lists
     /// (`ImageReferencedByManifestList`). The specification lets registries be less strict.
     #[must_use]

@@ -7,6 +7,8 @@ mod auth;
 mod blob;
 mod listing;
 mod manifest;
+mod pages;
+mod referrers;
 mod refusal;
 mod request;
 mod sent;
@@ -24,6 +26,7 @@ pub use auth::{
 pub use blob::{BlobsAt, OpenedBlob};
 pub use listing::{ListedImage, Listing, OciListing, Page};
 pub use manifest::ManifestHead;
+pub use referrers::Lacks;
 pub use refusal::CREATE_ADVICE;
 pub use sent::SentLately;
 pub use upload::{ChunkTaken, CopyWindow, Session, Started};
@@ -58,6 +61,8 @@ pub struct RegistryClient {
     pub pulls: Pulls,
     /// What was sent to it lately.
     pub sent: SentLately,
+    /// What it was found to be without.
+    pub lacks: Lacks,
     /// Whether it sends blobs itself.
     pub blobs_at: BlobsAt,
     /// The least size of a chunk in bytes, as it said last (`OCI-Chunk-Min-Length`); 0: it has not.

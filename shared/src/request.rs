@@ -5,6 +5,7 @@ mod referrers;
 use std::time::SystemTime;
 
 pub use referrers::{Referrers, TypeLists};
+pub(crate) use referrers::{is_of, wrong_types};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ pub struct SyncRequest {
     pub pushed_at: Option<SystemTime>,
     /// Whether an earlier invocation may have worked on it. Then the destination is asked more closely what it took.
     pub repeated: bool,
+    /// Whether it comes of a push event: then its source tells of what is attached later by events of their own.
+    pub heard: bool,
 }
 
 /// How an image is synced.
@@ -38,6 +41,8 @@ pub struct SyncOptions {
     pub existing_tag: ExistingTag,
     /// What of what is attached to the image goes with it.
     pub referrers: Referrers,
+    /// Artifact types that must be attached to the image, or it is not copied; `*` in one stands for anything.
+    pub require_referrers: Vec<String>,
     /// Only these platforms; `None`: the whole index, byte for byte.
     pub platforms: Option<Vec<Platform>>,
 }

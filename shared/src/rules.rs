@@ -19,7 +19,7 @@ use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Platform, Reference, normalize_host},
     provider::{EcrHost, unfit_name},
-    request::{SyncOptions, SyncRequest},
+    request::{self, SyncOptions, SyncRequest},
     settings::{RuleSettings, Untagged},
 };
 
@@ -174,6 +174,7 @@ impl Rules {
             options: rule.options.clone(),
             pushed_at: pushed.at,
             repeated: false,
+            heard: false,
         }))
     }
 
@@ -275,7 +276,18 @@ impl Rule {
         }
         let wrong = settings.referrers.mistakes();
         mistakes.extend(wrong.into_iter().map(|wrong| format!("{path}.referrers.{wrong}")));
-        let options = SyncOptions { existing_tag: settings.existing_tag, referrers: settings.referrers, platforms };
+        let wrong = request::wrong_types("require_referrers", &settings.require_referrers);
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("{path}.{wrong}")));
+        let unwanted = settings.require_referrers.iter().find(|of| !settings.referrers.take(&[(*of).clone()]));
+        if let Some(of) = unwanted {
+            mistakes.push(format!("{path}.require_referrers: `{of}` is required, and `referrers` leaves it out"));
+        }
+        let options = SyncOptions {
+            existing_tag: settings.existing_tag,
+            referrers: settings.referrers,
+            require_referrers: settings.require_referrers,
+            platforms,
+        };
         let untagged = settings.untagged;
         Self {
             name,

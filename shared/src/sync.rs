@@ -5,6 +5,7 @@ mod inventory;
 mod plan;
 mod platforms;
 mod publish;
+mod referrers;
 mod report;
 mod resolve;
 mod source;
@@ -19,6 +20,7 @@ use inventory::Held;
 use plan::Plan;
 use platforms::Wanted;
 pub use platforms::filtered_digest;
+use referrers::{Attached, Subject, Trouble};
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
 pub use source::{Source, SourceDiagnosis, Withheld};
@@ -31,7 +33,7 @@ use crate::{
     limits::{ByteBudget, CommitGate, LayerAvailability, ManifestRoom},
     oci::{Digest, Manifest, Reference},
     registry::{Repository, Run},
-    request::{ExistingTag, SyncRequest},
+    request::{ExistingTag, SyncRequest, is_of},
     transport::Meter,
 };
 
@@ -93,7 +95,7 @@ struct Task<'s> {
 
 /// What a round of a sync came to.
 enum Round {
-    Done(Outcome, Digest),
+    Done(Outcome, Digest, Option<Result<Attached, Error>>),
     /// What was planned with is no longer so; another round finds out anew.
     Moved(Error),
     /// The destination said that it has blobs, and then that it hasn't: another round believes less.
@@ -158,7 +160,16 @@ impl Syncer {
         let (mut round, mut trust) = (1, Trust::Manifests);
         loop {
             let reason = match self.round(&task, trust).await? {
-                Round::Done(outcome, digest) => return Ok((outcome, digest)),
+                Round::Done(outcome, digest, None) => return Ok((outcome, digest)),
+                Round::Done(outcome, digest, Some(attached)) => {
+                    let attached = match attached {
+                        Ok(attached) => referrers::attach(self, &task, attached).await,
+                        Err(error) => Err(error),
+                    };
+                    return attached
+                        .map(|()| (outcome, digest.clone()))
+                        .map_err(|error| in_place(request, &digest, error));
+                }
                 Round::Moved(reason) => reason,
                 Round::Contradicted(reason) => {
                     trust = match trust {
@@ -183,13 +194,14 @@ impl Syncer {
         }
     }
 
-    /// resolve → inventory → plan → transfer → gate → publish, and a last look at the source.
+    /// resolve → referrers → inventory → plan → transfer → gate → publish, and a last look at the source.
     async fn round(&self, task: &Task<'_>, trust: Trust) -> Result<Round, Error> {
         let Task { request, source, destination, tally, room } = task;
         let there = resolve::there(&destination.repository, request.destination.target(), room).await?;
+        let wanted = request.options.referrers.wanted();
         // What is filtered has another digest at the source, where tags and events speak of that one.
         let (root, filtered_from) = match &request.options.platforms {
-            None => (resolve::root(source, &request.source, there.as_ref(), room).await?, None),
+            None => (resolve::root(source, &request.source, there.as_ref(), wanted, room).await?, None),
             Some(platforms) => {
                 let wanted = Wanted { source, platforms, budget: &self.budget, room };
                 Box::pin(wanted.root(&request.source, there.as_ref())).await?
@@ -197,11 +209,15 @@ impl Syncer {
         };
         tally.filtered_from(filtered_from.clone());
         let root = match root {
-            resolve::Root::Same(digest) => {
+            resolve::Root::Same(digest, root) => {
                 tally.manifest(&digest, false);
                 let of_source = filtered_from.as_ref().unwrap_or(&digest);
                 let outcome = if tally.has_pushed(&digest) { synced(request, of_source) } else { Outcome::Current };
-                return Ok(Round::Done(outcome, digest));
+                // What was attached later comes by events of its own, so cosign's tags need no look at an image that
+                // was there before.
+                let cosign = outcome != Outcome::Current || !request.heard || request.repeated;
+                let attached = self.attached(task, &digest, root.as_slice(), false, cosign).await?;
+                return Ok(Round::Done(outcome, digest, attached));
             }
             resolve::Root::Manifest(root) => root,
         };
@@ -210,7 +226,7 @@ impl Syncer {
         if let (Some(there), Some(_)) = (foreign, request.destination.tag()) {
             match request.options.existing_tag {
                 ExistingTag::Overwrite => {}
-                ExistingTag::Keep => return Ok(Round::Done(Outcome::Kept, there)),
+                ExistingTag::Keep => return Ok(Round::Done(Outcome::Kept, there, None)),
                 ExistingTag::Fail => return Err(tag_is_taken(request, &there, &root.digest)),
             }
         }
@@ -218,7 +234,7 @@ impl Syncer {
         let of_source = filtered_from.unwrap_or_else(|| digest.clone());
         let copied = self.copy(task, trust, root).await;
         let moved = match &copied {
-            Ok(()) => task.moved_on(&of_source).await?,
+            Ok(_) => task.moved_on(&of_source).await?,
             // A tag that moved may have taken with it what was there to be read.
             Err(Copying::Failed(error)) if error.error_type == ErrorType::SourceNotFound => {
                 task.moved_on(&of_source).await.unwrap_or_default()
@@ -231,17 +247,25 @@ impl Syncer {
                 format!("{} moved from {of_source} to {now} while it was copied", request.source),
             ))),
             // Somebody else was faster: the tag appeared meanwhile, with this very digest.
-            (Ok(()), None) if !tally.has_pushed(&digest) => Ok(Round::Done(Outcome::Current, digest)),
-            (Ok(()), None) => Ok(Round::Done(synced(request, &of_source), digest)),
+            (Ok(attached), None) if !tally.has_pushed(&digest) => Ok(Round::Done(Outcome::Current, digest, attached)),
+            (Ok(attached), None) => Ok(Round::Done(synced(request, &of_source), digest, attached)),
             (Err(Copying::Contradicted(error)), None) => Ok(Round::Contradicted(error)),
             (Err(Copying::Failed(error)), None) => Err(error),
         }
     }
 
-    /// resolve → inventory → plan → transfer → gate → publish.
-    async fn copy(&self, task: &Task<'_>, trust: Trust, root: Manifest) -> Result<(), Copying> {
+    /// resolve → referrers → inventory → plan → transfer → gate → publish. Answers what is attached to the image.
+    async fn copy(
+        &self,
+        task: &Task<'_>,
+        trust: Trust,
+        root: Manifest,
+    ) -> Result<Option<Result<Attached, Error>>, Copying> {
         let Task { request, source, destination, tally, room } = task;
         let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room).await?;
+        let is_new = tree.present.is_empty() && !tree.only_tag;
+        let root = tree.root().map(|root| root.digest.clone()).unwrap_or_else(|| Digest::of(b""));
+        let attached = self.attached(task, &root, &tree.manifests, is_new, true).await?;
         let gate = CommitGate::new(destination.availability.clone(), self.limits.manifest_commit_wait);
         let held = match trust {
             Trust::Nothing => Held::default(),
@@ -265,7 +289,57 @@ impl Syncer {
                 ErrorType::BlobUnavailable => Copying::Contradicted(error),
                 _ => Copying::Failed(error),
             }
-        })
+        })?;
+        Ok(attached)
+    }
+
+    /// What is attached to an image, of whose manifests `known` are read; `None`: nobody asks. It is an error here if the
+    /// image is not to be copied with it, or without it; that it couldn't be found out is for later.
+    async fn attached(
+        &self,
+        task: &Task<'_>,
+        root: &Digest,
+        known: &[Manifest],
+        is_new: bool,
+        cosign: bool,
+    ) -> Result<Option<Result<Attached, Error>>, Error> {
+        let options = &task.request.options;
+        if !options.referrers.wanted() {
+            return Ok(None);
+        }
+        let required = &options.require_referrers;
+        let filtered_from = task.tally.source_digest();
+        let found = async {
+            let digests = match known {
+                [] => vec![root.clone()],
+                known => referrers::below(task, known).await?,
+            };
+            // Nothing at the source refers to a filtered index, and what refers to the whole one is not about it.
+            let digests = digests.into_iter().filter(|digest| filtered_from.is_none() || digest != root);
+            let subjects = digests.map(|digest| Subject { digest, is_new }).collect();
+            let attached =
+                referrers::find(task, subjects, cosign || !required.is_empty(), !required.is_empty()).await?;
+            // What is required of the image is required of the one that was pushed.
+            let of_source = match &filtered_from {
+                Some(digest) if !required.is_empty() => {
+                    let whole = Subject { digest: digest.clone(), is_new: true };
+                    Some(referrers::find(task, vec![whole], true, true).await?)
+                }
+                _ => None,
+            };
+            Ok((attached, of_source))
+        };
+        match found.await {
+            Ok((attached, of_source)) => {
+                let (asked, digest) = (of_source.as_ref().unwrap_or(&attached), filtered_from.as_ref().unwrap_or(root));
+                let lacking = required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of)));
+                lacking.map_or(Ok(Some(Ok(attached))), |wanted| Err(lacks(task.request, digest, wanted)))
+            }
+            Err(Trouble::Refused(error)) => Err(error),
+            // Whether what is required is there is not known, so nothing may be copied.
+            Err(Trouble::Failed(error)) if !required.is_empty() => Err(error),
+            Err(Trouble::Failed(error)) => Ok(Some(Err(error))),
+        }
     }
 }
 
@@ -314,6 +388,26 @@ fn synced(request: &SyncRequest, digest: &Digest) -> Outcome {
         Some(expected) if expected != digest => Outcome::Superseded,
         _ => Outcome::Synced,
     }
+}
+
+/// What is attached to an image could not be copied with it.
+fn in_place(request: &SyncRequest, digest: &Digest, error: Error) -> Error {
+    let message = format!(
+        "the image {digest} is in place at {}, and not all that is attached to it: {}",
+        request.destination, error.message
+    );
+    Error { message, ..error }
+}
+
+fn lacks(request: &SyncRequest, root: &Digest, wanted: &str) -> Error {
+    Error::new(
+        ErrorType::ReferrerNotFound,
+        format!(
+            "{} ({root}) is not replicated: no referrer of type `{wanted}` is attached to it, and require_referrers names \
+             it; attach one, then push or send the image again",
+            request.source
+        ),
+    )
 }
 
 fn tag_is_taken(request: &SyncRequest, there: &Digest, digest: &Digest) -> Error {

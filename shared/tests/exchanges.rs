@@ -14,8 +14,8 @@ use transfer::{
     oci::{Blob, Digest},
     provider::{Action, Provider},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Login, LoginIssued, LoginRequest, LoginSource, Quotas, RegistryClient,
-        Repository, Run, Secret, SentLately, Started,
+        AnonymousLogin, Authenticator, BlobsAt, Lacks, Login, LoginIssued, LoginRequest, LoginSource, Quotas,
+        RegistryClient, Repository, Run, Secret, SentLately, Started,
     },
     retry::RetryPolicy,
     transport::{Clients, Meter, ReceiveWindow, StreamBody, Transport, TransportSettings},
@@ -61,6 +61,7 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         quotas: Quotas::new(provider, 4),
         pulls: Pulls::default(),
         sent: SentLately::default(),
+        lacks: Lacks::default(),
         blobs_at: BlobsAt::default(),
         least_chunk: std::sync::atomic::AtomicU64::new(0),
     };

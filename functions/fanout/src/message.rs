@@ -77,7 +77,10 @@ fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
         Event::Ignored(reason) => return Ok(Message::Ignored(reason)),
     };
     Ok(match rules.verdict(&pushed)? {
-        Verdict::Sync(requests) => Message::Sync(places(requests), Begun::default()),
+        Verdict::Sync(mut requests) => {
+            requests.iter_mut().for_each(|request| request.heard = true);
+            Message::Sync(places(requests), Begun::default())
+        }
         Verdict::Ignore(reason) => Message::Ignored(reason.to_owned()),
     })
 }
@@ -103,9 +106,10 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     let mut requests = match ends {
         Some(ends) => {
             let options = message.options(SyncOptions::default()).map_err(|wrong| invalid(&wrong))?;
+            let heard = message.heard;
             let request = |(source, destination)| {
                 let (expected, options) = (expected.clone(), options.clone());
-                SyncRequest { source, destination, expected, options, pushed_at, repeated: false }
+                SyncRequest { source, destination, expected, options, pushed_at, repeated: false, heard }
             };
             ends.into_iter().map(request).collect()
         }

@@ -56,6 +56,7 @@ fn what_on_push_queues_reads_back_as_it_was() {
         },
         pushed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         repeated: false,
+        heard: false,
     };
     let body = serde_json::to_string(&ImageMessage::of(std::slice::from_ref(&request))).unwrap();
     assert_eq!(read_with_no_rules(&body).unwrap(), std::slice::from_ref(&request));
@@ -150,6 +151,7 @@ fn the_rest_of_a_sync_reads_back_as_it_was() {
         options: SyncOptions::default(),
         pushed_at: None,
         repeated: false,
+        heard: false,
     };
     let further = SyncRequest { destination: "ghcr.io/acme/alpine:3".parse().unwrap(), ..request.clone() };
     let begun = Begun { invocations: 2, fruitless: 1, cut: vec!["sha256:1".to_owned()], ..Begun::default() };

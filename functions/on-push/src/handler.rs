@@ -39,10 +39,11 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
         Event::Pushed(pushed) => pushed,
         Event::Ignored(reason) => return Ok(ignored(reason)),
     };
-    let requests = match app.config.rules.verdict(&pushed)? {
+    let mut requests = match app.config.rules.verdict(&pushed)? {
         Verdict::Sync(requests) => requests,
         Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
     };
+    requests.iter_mut().for_each(|request| request.heard = true);
     if let (Some(queue), 2..) = (&app.queue, requests.len()) {
         let sent = invocation.ends.bound(queued(queue, &requests)).await;
         return Ok(sent.map_err(|passed| {

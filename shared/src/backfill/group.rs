@@ -83,6 +83,7 @@ mod tests {
             options: SyncOptions::default(),
             pushed_at: None,
             repeated: false,
+            heard: false,
         }
     }
 

@@ -248,6 +248,7 @@ fn own_rule(order: &Order, destination: &str, scope: &Option<Scope>, mistakes: &
         destinations: vec![destination.to_owned()],
         platforms: None,
         referrers: crate::request::Referrers::default(),
+        require_referrers: Vec::new(),
         untagged: crate::settings::Untagged::Skip,
         existing_tag: crate::request::ExistingTag::Overwrite,
     };

@@ -34,6 +34,12 @@ pub struct Manifest {
     pub blobs: Vec<Blob>,
     /// Whether this is an index (a Docker manifest list included).
     pub is_index: bool,
+    /// The manifest that this one is attached to, where it says one.
+    pub subject: Option<Digest>,
+    /// What kind of artifact it is: its `artifactType`, or its configuration's media type.
+    pub artifact_type: Option<String>,
+    /// The media types of its layers: of cosign's artifacts, which call themselves images, they are what tells.
+    pub layer_types: Vec<String>,
 }
 
 /// A manifest that an index lists.
@@ -84,6 +90,13 @@ struct Probe {
     layers: Option<serde::de::IgnoredAny>,
     manifests: Option<serde::de::IgnoredAny>,
     blobs: Option<serde::de::IgnoredAny>,
+    artifact_type: Option<String>,
+    subject: Option<Subject>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    digest: Option<String>,
 }
 
 /// The artifact manifests of before OCI 1.1 (`application/vnd.oci.artifact.manifest.v1+json` and ORAS's).
@@ -127,6 +140,8 @@ impl Manifest {
 
         let mut children = Vec::new();
         let mut blobs: Vec<Blob> = Vec::new();
+        let mut artifact_type = probe.artifact_type.filter(|text| !text.is_empty());
+        let mut layer_types = Vec::new();
         match shape {
             Shape::Index => {
                 let index: ImageIndex = serde_json::from_slice(&bytes).map_err(invalid)?;
@@ -145,6 +160,10 @@ impl Manifest {
                 for descriptor in std::iter::once(image.config()).chain(image.layers()) {
                     push_blob(&mut blobs, descriptor)?;
                 }
+                artifact_type = artifact_type.or_else(|| Some(image.config().media_type().to_string()));
+                layer_types = image.layers().iter().map(|layer| layer.media_type().to_string()).collect();
+                layer_types.sort_unstable();
+                layer_types.dedup();
             }
             Shape::Artifact => {
                 let artifact: ArtifactManifest = serde_json::from_slice(&bytes).map_err(invalid)?;
@@ -153,7 +172,10 @@ impl Manifest {
                 }
             }
         }
-        Ok(Self { digest, media_type, bytes, children, blobs, is_index: matches!(shape, Shape::Index) })
+        let is_index = matches!(shape, Shape::Index);
+        // Nothing is asked of a subject but to be found by it, so one that is no digest is none.
+        let subject = probe.subject.and_then(|subject| subject.digest?.parse().ok());
+        Ok(Self { digest, media_type, bytes, children, blobs, is_index, subject, artifact_type, layer_types })
     }
 }
 

@@ -34,6 +34,9 @@ pub struct ImageMessage {
     /// What of what is attached to the image goes with it; left out: all, or what the rules say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referrers: Option<Referrers>,
+    /// Artifact types that must be attached to the image, or it is not copied; left out: none, or what the rules say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_referrers: Option<Vec<String>>,
     /// What to do with a tag that the destination has, at another digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_tag: Option<ExistingTag>,
@@ -43,6 +46,9 @@ pub struct ImageMessage {
     /// When the image was pushed, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_at_ms: Option<u64>,
+    /// Whether it comes of a push event. The functions' own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub heard: bool,
     /// What earlier invocations have done of it, whose time was too short. The functions' own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
@@ -83,9 +89,11 @@ impl ImageMessage {
             tags: further.iter().map(tag).collect(),
             platforms: first.options.platforms.as_ref().map(|list| list.iter().map(ToString::to_string).collect()),
             referrers: Some(first.options.referrers.clone()),
+            require_referrers: Some(first.options.require_referrers.clone()).filter(|types| !types.is_empty()),
             existing_tag: Some(first.options.existing_tag),
             expected_digest: first.expected.as_ref().map(ToString::to_string),
             pushed_at_ms: first.pushed_at.and_then(millis),
+            heard: first.heard,
             begun: None,
         })
     }
@@ -102,6 +110,7 @@ impl ImageMessage {
         Ok(SyncOptions {
             existing_tag: self.existing_tag.unwrap_or(by_rules.existing_tag),
             referrers: self.referrers.clone().unwrap_or(by_rules.referrers),
+            require_referrers: self.require_referrers.clone().unwrap_or(by_rules.require_referrers),
             platforms,
         })
     }
@@ -149,6 +158,7 @@ mod tests {
             options: SyncOptions::default(),
             pushed_at: None,
             repeated: false,
+            heard: false,
         }
     }
 

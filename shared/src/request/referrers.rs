@@ -56,16 +56,18 @@ impl Referrers {
     #[must_use]
     pub fn mistakes(&self) -> Vec<String> {
         let Self::Types(lists) = self else { return Vec::new() };
-        let named = [("include", &lists.include), ("exclude", &lists.exclude)];
-        let patterns = named.iter().flat_map(|(name, list)| list.iter().enumerate().map(move |at| (name, at)));
-        patterns
-            .filter_map(|(name, (position, pattern))| match Glob::new(pattern) {
-                Ok(_) if !pattern.is_empty() => None,
-                Ok(_) => Some(format!("{name}[{position}]: an empty artifact type matches nothing")),
-                Err(error) => Some(format!("{name}[{position}]: `{pattern}` is no pattern ({})", error.kind())),
-            })
-            .collect()
+        [wrong_types("include", &lists.include), wrong_types("exclude", &lists.exclude)].concat()
     }
+}
+
+/// The entries of a list of artifact types that are none, each with the reason.
+pub(crate) fn wrong_types(list: &str, types: &[String]) -> Vec<String> {
+    let wrong = types.iter().enumerate().filter_map(|(position, pattern)| match Glob::new(pattern) {
+        Ok(_) if !pattern.is_empty() => None,
+        Ok(_) => Some(format!("{list}[{position}]: an empty artifact type matches nothing")),
+        Err(error) => Some(format!("{list}[{position}]: `{pattern}` is no pattern ({})", error.kind())),
+    });
+    wrong.collect()
 }
 
 /// Whether an artifact type matches a pattern of a configuration or a message.

@@ -51,6 +51,9 @@ pub struct RuleSettings {
     /// artifact types to include or exclude.
     #[serde(default)]
     pub referrers: Referrers,
+    /// Artifact types that must be attached to an image, or it is not replicated; `*` in one stands for anything.
+    #[serde(default)]
+    pub require_referrers: Vec<String>,
     /// What to do with a push without a tag.
     #[serde(default)]
     pub untagged: Untagged,

@@ -62,7 +62,8 @@ impl Wanted<'_> {
         let of = whole.digest.clone();
         let root = self.of(whole, there).await?;
         let of = Some(of).filter(|of| *of != root.digest);
-        Ok(if there == Some(&root.digest) { (Root::Same(root.digest), of) } else { (Root::Manifest(root), of) })
+        let is_same = there == Some(&root.digest);
+        Ok((if is_same { Root::Same(root.digest.clone(), Some(root)) } else { Root::Manifest(root) }, of))
     }
 
     /// The image, filtered: as it is where all of it is wanted.

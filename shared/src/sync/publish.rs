@@ -7,7 +7,7 @@ use super::{report::Tally, resolve::ManifestTree};
 use crate::{
     error::{Class, Error, ErrorType},
     limits::CommitGate,
-    oci::Manifest,
+    oci::{Digest, Manifest},
     registry::Repository,
 };
 
@@ -23,27 +23,31 @@ pub(super) async fn run(
     tally: &Tally,
 ) -> Result<(), Error> {
     tree.present.iter().for_each(|digest| tally.manifest(digest, false));
+    let done = |digest: &Digest, pushed: bool| tally.manifest(digest, pushed);
     let Some((root, below)) = tree.manifests.split_last() else { return Ok(()) };
     // Images in any order; indexes after them, in order, as one may list another.
     let (indexes, images): (Vec<&Manifest>, Vec<&Manifest>) = below.iter().partition(|manifest| manifest.is_index);
     stream::iter(images)
-        .map(|image| put(image, image.digest.as_str(), destination, gate, tally))
+        .map(|image| put(image, image.digest.as_str(), destination, gate, &done))
         .buffer_unordered(AT_ONCE)
         .try_collect::<()>()
         .await?;
     for index in indexes {
-        put(index, index.digest.as_str(), destination, gate, tally).await?;
+        put(index, index.digest.as_str(), destination, gate, &done).await?;
     }
-    put(root, target, destination, gate, tally).await
+    put(root, target, destination, gate, &done).await
 }
 
+/// Is told of a manifest that is at the destination, and whether this run put it.
+pub(super) type Done<'d> = &'d (dyn Fn(&Digest, bool) + Sync);
+
 /// Puts one manifest: the one owner of its tries, each of which needs a permit of its own.
-async fn put(
+pub(super) async fn put(
     manifest: &Manifest,
     target: &str,
     destination: &Repository,
     gate: &CommitGate,
-    tally: &Tally,
+    done: Done<'_>,
 ) -> Result<(), Error> {
     let (run, policy) = (destination.run(), destination.client().policy);
     let mut attempt = 0;
@@ -53,14 +57,14 @@ async fn put(
         let permit = gate.permit(manifest)?;
         let error = match destination.put_manifest(permit, target).await {
             Ok(()) => {
-                tally.manifest(&manifest.digest, true);
+                done(&manifest.digest, true);
                 return Ok(());
             }
             Err(error) => error,
         };
         let wait = match error.error_type {
             ErrorType::TagImmutable => {
-                return already_there(error, attempt > 0, manifest, target, destination, tally).await;
+                return already_there(error, attempt > 0, manifest, target, destination, done).await;
             }
             ErrorType::BlobUnavailable if lists_blobs(manifest, destination).await? => {
                 return Err(no_index_of_blobs(&error));
@@ -116,12 +120,12 @@ async fn already_there(
     manifest: &Manifest,
     target: &str,
     destination: &Repository,
-    tally: &Tally,
+    done: Done<'_>,
 ) -> Result<(), Error> {
     // What the refusal was is said even if this look fails.
     let there = destination.head_manifest(target).await.ok().flatten().and_then(|head| head.digest);
     if there.as_ref() == Some(&manifest.digest) {
-        tally.manifest(&manifest.digest, tried_before);
+        done(&manifest.digest, tried_before);
         return Ok(());
     }
     let there = there.map_or_else(|| "another digest".to_owned(), |digest| digest.to_string());

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::continuation::{Begun, HalfSent};
 use crate::{
-    error::Error,
+    error::{Error, ErrorType},
     oci::{Blob, Digest},
     request::SyncRequest,
     transport::Meter,
@@ -33,6 +33,8 @@ pub enum Outcome {
     Continued,
     /// The source tag has moved on since the event: what it points to now is what was synced.
     Superseded,
+    /// There was nothing to do yet.
+    Ignored,
     /// It could not be done.
     Failed,
 }
@@ -70,6 +72,9 @@ pub struct SyncReport {
     pub duration_ms: u64,
     /// The most bytes that were held at once: of blobs and manifests on their way, and unread in connections.
     pub peak_buffer_bytes: u64,
+    /// Why there was nothing to do yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Why it could not be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_type: Option<&'static str>,
@@ -154,6 +159,8 @@ pub(super) struct Tally {
     blobs: Mutex<HashMap<Digest, (Arrived, u64)>>,
     /// Whether a manifest was pushed, or was there.
     manifests: Mutex<HashMap<Digest, bool>>,
+    /// The same of manifests that are attached to the image.
+    referrers: Mutex<HashMap<Digest, bool>>,
     read: Arc<AtomicU64>,
     begun: Begun,
     /// Uploads that the next invocation can go on with.
@@ -190,12 +197,18 @@ impl Tally {
         *locked(&self.filtered_from) = digest;
     }
 
+    /// The digest at the source of what was filtered; `None`: it is the same one.
+    pub(super) fn source_digest(&self) -> Option<Digest> {
+        locked(&self.filtered_from).clone()
+    }
+
     /// What the next invocation is told.
     pub(super) fn left(&self) -> Begun {
         let uploads = locked(&self.half_sent).clone();
         let further = uploads.iter().any(|half| half.offset > self.begun.reached(&half.digest));
         let arrived = locked(&self.blobs).values().any(|(how, _)| *how != Arrived::Present);
-        let moved = further || arrived || locked(&self.manifests).values().any(|pushed| *pushed);
+        let put = |manifests: &Mutex<HashMap<Digest, bool>>| locked(manifests).values().any(|pushed| *pushed);
+        let moved = further || arrived || put(&self.manifests) || put(&self.referrers);
         // What this one did not get to is left as it was found.
         let kept = |half: &&HalfSent| {
             let arrived = locked(&self.blobs).keys().any(|digest| digest.as_str() == half.digest);
@@ -225,6 +238,11 @@ impl Tally {
         locked(&self.manifests).entry(digest.clone()).or_insert(pushed);
     }
 
+    /// A manifest that is attached to the image is at the destination: pushed, or there before.
+    pub(super) fn referrer(&self, digest: &Digest, pushed: bool) {
+        locked(&self.referrers).entry(digest.clone()).or_insert(pushed);
+    }
+
     /// Whether this very sync put the manifest.
     pub(super) fn has_pushed(&self, digest: &Digest) -> bool {
         locked(&self.manifests).get(digest) == Some(&true)
@@ -248,12 +266,22 @@ impl Tally {
             of_them.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes.saturating_add(*size)))
         };
         let (sent, mounted, present) = (blobs(Arrived::Sent), blobs(Arrived::Mounted), blobs(Arrived::Present));
-        let (pushed, held): (Vec<bool>, Vec<bool>) = locked(&self.manifests).values().partition(|pushed| **pushed);
+        let manifests = |manifests: &Mutex<HashMap<Digest, bool>>| {
+            let manifests = locked(manifests);
+            let pushed = manifests.values().filter(|pushed| **pushed).count();
+            ManifestCounts { pushed: pushed as u64, present: (manifests.len() - pushed) as u64 }
+        };
         let (source, destination) = (self.source.read(), self.destination.read());
         let source_digest = locked(&self.filtered_from).take().filter(|_| result.is_ok());
         let (outcome, digest, error) = match result {
             Ok((outcome, digest)) => (outcome, Some(digest.to_string()), None),
             Err(error) => (Outcome::Failed, None, Some(error)),
+        };
+        // What is attached later comes by an event of its own, which brings the image along.
+        let waits = |error: &Error| request.heard && error.error_type == ErrorType::ReferrerNotFound;
+        let (outcome, reason, error) = match error {
+            Some(error) if waits(&error) => (Outcome::Ignored, Some(error.message), None),
+            error => (outcome, None, error),
         };
         SyncReport {
             outcome,
@@ -261,9 +289,9 @@ impl Tally {
             destination: request.destination.to_string(),
             digest,
             source_digest: source_digest.map(|digest| digest.to_string()),
-            manifests: ManifestCounts { pushed: pushed.len() as u64, present: held.len() as u64 },
+            manifests: manifests(&self.manifests),
             blobs: BlobCounts { transferred: sent.0, mounted: mounted.0, present: present.0 },
-            referrers: ManifestCounts::default(),
+            referrers: manifests(&self.referrers),
             bytes: ByteCounts {
                 read: self.read.load(Ordering::Relaxed),
                 written: sent.1,
@@ -278,6 +306,7 @@ impl Tally {
             throttled: source.throttled + destination.throttled,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             peak_buffer_bytes,
+            reason,
             error_type: error.as_ref().map(|error| error.error_type.name()),
             error_message: error.as_ref().map(|error| error.message.clone()),
             error,

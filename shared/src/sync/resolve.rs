@@ -23,8 +23,8 @@ const AT_ONCE: usize = 8;
 
 /// What a source reference points to now, seen from the destination.
 pub(super) enum Root {
-    /// What the destination has already.
-    Same(Digest),
+    /// What the destination has already; the manifest itself, where it was read.
+    Same(Digest, Option<Manifest>),
     /// Something else.
     Manifest(Manifest),
 }
@@ -59,17 +59,20 @@ pub(super) async fn there(repository: &Repository, target: &str, room: &Manifest
 /// Finds out what the source reference points to now.
 ///
 /// The destination was asked first: where it has nothing under the name, the source's manifest is needed anyway and a
-/// `HEAD` would be a request too many; where it has something, a `HEAD` may be all that it takes.
+/// `HEAD` would be a request too many; where it has something, a `HEAD` may be all that it takes. Not where what is
+/// attached to the image is `wanted`: then its manifest is needed to know its children, unless pulls are counted.
 pub(super) async fn root(
     source: &Source,
     reference: &Reference,
     there: Option<&Digest>,
+    wanted: bool,
     room: &ManifestRoom,
 ) -> Result<Root, Error> {
     let target = reference.target();
+    let reads = wanted && !source.repository.client().provider.counts_pulls();
     let now = match (reference.digest(), there) {
         (Some(digest), _) => Some(digest.clone()),
-        (None, Some(_)) => {
+        (None, Some(_)) if !reads => {
             let head = source.repository.head_manifest(target).await?;
             let Some(head) = head else {
                 let text =
@@ -78,15 +81,16 @@ pub(super) async fn root(
             };
             head.digest
         }
-        (None, None) => None,
+        (None, _) => None,
     };
     let manifest = match now {
-        Some(now) if there == Some(&now) => return Ok(Root::Same(now)),
+        Some(now) if there == Some(&now) && !reads => return Ok(Root::Same(now, None)),
         // By digest, so that what was compared is what is copied.
         Some(now) => source.manifest(now.as_str(), Some(&now), room).await?,
         None => source.manifest(target, None, room).await?,
     };
-    Ok(if there == Some(&manifest.digest) { Root::Same(manifest.digest) } else { Root::Manifest(manifest) })
+    let is_same = there == Some(&manifest.digest);
+    Ok(if is_same { Root::Same(manifest.digest.clone(), Some(manifest)) } else { Root::Manifest(manifest) })
 }
 
 /// Reads the whole image below `root`. If its word is trusted, a manifest that the destination has is not read, nor

@@ -124,6 +124,7 @@ fn requests(shape: &Shape, description: &Description) -> Result<Vec<SyncRequest>
             options: SyncOptions::default(),
             pushed_at: None,
             repeated: false,
+            heard: false,
         })
     };
     shape.repositories().map(request).collect()

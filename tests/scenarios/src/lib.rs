@@ -7,6 +7,7 @@
     reason = "test support: what cannot happen here must stop the test at once"
 )]
 
+pub mod attached;
 pub mod docker_registry;
 pub mod event_source;
 pub mod flows;

@@ -1,10 +1,10 @@
 //! What BuildKit makes: indexes with attestations, and caches that are indexes of blobs.
 
 use emulator::{
-    Descriptor, Image, Index, Kind, Layer, Personality, Registry, Store,
-    image::{OCI_EMPTY, OCI_INDEX, Platform, raw_layer},
+    Image, Kind, Layer, Personality, Registry, Store,
+    image::{OCI_EMPTY, OCI_INDEX, raw_layer},
 };
-use scenarios::World;
+use scenarios::{World, attached::attested};
 use serde_json::json;
 
 use crate::support::{delivered, eventually, image_message, logged_results, replicated, watched};
@@ -37,36 +37,12 @@ async fn arrives_verbatim(to: Personality, push: impl Fn(&Store) -> String) {
     }
 }
 
-/// Two platforms, and for each an attestation manifest as `buildx build --provenance --sbom` attaches it.
-fn attested() -> Index {
-    let platforms = ["linux/amd64", "linux/arm64"];
-    let images: Vec<Image> = (1..)
-        .zip(platforms)
-        .map(|(seed, platform)| Image::builder().platform(platform).layer(raw_layer(seed, 9_000)).build())
-        .collect();
-    let mut builder = images.iter().fold(Index::builder(), |builder, image| builder.child(image));
-    for image in &images {
-        let statement = |kind: &str| {
-            let body = json!({"_type": "https://in-toto.io/Statement/v0.1", "predicateType": kind, "of": image.digest});
-            let layer = Layer::from_bytes("application/vnd.in-toto+json", body.to_string());
-            layer.annotation("in-toto.io/predicate-type", kind)
-        };
-        let layers = [statement("https://slsa.dev/provenance/v0.2"), statement("https://spdx.dev/Document")];
-        let attestation = Image::builder().platform("unknown/unknown").layers(layers).build();
-        let mut descriptor =
-            Descriptor { platform: Some(Platform::parse("unknown/unknown")), ..attestation.descriptor() };
-        descriptor.annotations.insert("vnd.docker.reference.type".into(), "attestation-manifest".into());
-        descriptor.annotations.insert("vnd.docker.reference.digest".into(), image.digest.clone());
-        builder = builder.child_as(&attestation, descriptor);
-    }
-    builder.build()
-}
-
 #[tokio::test]
 async fn an_index_with_attestations_arrives_verbatim() {
     watched(async {
         for to in KINDS {
-            arrives_verbatim(to, |store| attested().push_to(store, REPOSITORY, "v1")).await;
+            arrives_verbatim(to, |store| attested(&["linux/amd64", "linux/arm64"]).push_to(store, REPOSITORY, "v1"))
+                .await;
         }
     })
     .await;

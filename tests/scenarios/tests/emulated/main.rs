@@ -36,6 +36,8 @@ mod platforms;
 mod platforms_backfill;
 mod platforms_single;
 mod providers;
+mod referrers;
+mod referrers_lists;
 mod repositories;
 mod repository_policies;
 mod request_counts;

@@ -276,3 +276,39 @@ async fn a_destination_that_is_a_digest_goes_with_no_platforms() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_attached_to_an_image_that_is_kept_comes_along_and_what_is_required_is_asked_of_the_whole_index() {
+    watched(async {
+        let mut world = world(Personality::Plain, json!(["linux/arm64"])).await;
+        world.rule().insert("require_referrers".into(), json!(["application/vnd.example.signature"]));
+        let index = attested(110);
+        index.push_to(world.source.store(), REPOSITORY, "v1");
+        let attach = |artifact_type: &str, subject: &Descriptor| {
+            let artifact = Image::builder().artifact(artifact_type).subject(subject).build();
+            artifact.push_to(world.source.store(), REPOSITORY, &artifact.digest)
+        };
+        let of_image = |position: usize| match &index.children[position] {
+            emulator::image::Child::Image(image) => image.descriptor(),
+            emulator::image::Child::Index(index) => index.descriptor(),
+        };
+        let (kept, left) =
+            (attach("application/spdx+json", &of_image(1)), attach("application/spdx+json", &of_image(0)));
+        let mut function = world.function("on-push", &[]).await;
+        let event = scenarios::world::push_event(REPOSITORY, "v1", &index.digest);
+        let (error_type, message) = failed(&mut function, event).await;
+        assert_eq!(error_type, "ReferrerNotFound", "{message}");
+        assert!(message.contains(&index.digest), "it is the whole index that lacks it: {message}");
+        assert_nothing_written(&world.destination);
+
+        let signature = attach("application/vnd.example.signature", &index.descriptor());
+        for outcome in ["synced", "current"] {
+            let result = pushed(&mut function, REPOSITORY, "v1", &index.digest).await;
+            assert_eq!(result["outcome"], outcome, "{result}");
+            let store = world.destination.store();
+            assert!(store.manifest(MIRROR, &kept).is_some(), "{result}");
+            assert!(store.manifest(MIRROR, &left).is_none() && store.manifest(MIRROR, &signature).is_none());
+        }
+    })
+    .await;
+}

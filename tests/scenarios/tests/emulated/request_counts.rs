@@ -37,9 +37,12 @@ async fn a_first_copy_to_ecr_costs_two_requests_a_blob_and_no_question_twice() {
 }
 
 #[tokio::test]
-async fn an_unchanged_image_costs_one_request_at_each_end() {
+async fn an_unchanged_image_costs_one_request_at_each_end_where_nothing_attached_is_wanted() {
     watched(async {
-        for world in [World::ecr(|destination| destination).await, World::to(Personality::Plain, |plain| plain).await] {
+        for mut world in
+            [World::ecr(|destination| destination).await, World::to(Personality::Plain, |plain| plain).await]
+        {
+            world.rule().insert("referrers".into(), false.into());
             let image = Image::small(1);
             image.push_to(world.source.store(), "team/app", "v1");
             world.destination.store().create_repository("mirror/team/app");
@@ -78,7 +81,9 @@ async fn a_first_copy_of_an_index_to_ecr_asks_for_all_of_its_blobs_at_once() {
         assert_eq!(source.count(Kind::ManifestHead), 1);
         assert_eq!(source.count_at(Origin::Registry, Kind::BlobGet), blobs);
         assert_eq!(source.count_at(Origin::Blobs, Kind::BlobGet), blobs);
-        assert_eq!(source.len(), 5 + 2 * blobs);
+        assert_eq!(source.count(Kind::Referrers), 4, "one for each manifest");
+        assert_eq!(source.count(Kind::TagsList), 1, "cosign's tags, all of them in one");
+        assert_eq!(source.len(), 10 + 2 * blobs);
         assert_eq!(destination.count(Kind::ManifestHead), 5, "the tag, and each digest: it may be there in part");
         assert_eq!(destination.count(Kind::UploadStart), blobs);
         assert_eq!(destination.count(Kind::UploadPut), blobs);

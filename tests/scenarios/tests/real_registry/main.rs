@@ -5,5 +5,6 @@
 mod copies;
 mod ground;
 mod kinds;
+mod referrers;
 mod refusals;
 mod same_registry;

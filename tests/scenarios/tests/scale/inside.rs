@@ -27,6 +27,7 @@ pub(crate) async fn sync(app: &App, source: &str, destination: &str, time: Durat
         options: SyncOptions::default(),
         pushed_at: None,
         repeated: false,
+        heard: false,
     };
     app.syncer.run(&request, Deadline::after(time)).await
 }

@@ -9,6 +9,7 @@
 )]
 
 mod allowance;
+mod attached_trees;
 mod backfill;
 mod bounds;
 mod caps;

@@ -1,0 +1,116 @@
+//! What is attached to a manifest: the referrers API of OCI 1.1.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{Method, StatusCode, header::CONTENT_TYPE};
+
+use super::{Repository, request::Operation};
+use crate::{
+    error::{Error, ErrorType},
+    oci::{Digest, ErrorEnvelope, OCI_INDEX, Referrer, read_referrers},
+    provider::Action,
+    transport::{Request, Response},
+};
+
+/// What a registry was found to be without, so that it is not asked for it again in the life of the process.
+#[derive(Debug, Default)]
+pub struct Lacks {
+    referrers_api: AtomicBool,
+    tag_lists: AtomicBool,
+}
+
+impl Lacks {
+    /// Whether it has no referrers API.
+    #[must_use]
+    pub fn referrers_api(&self) -> bool {
+        self.referrers_api.load(Ordering::Relaxed)
+    }
+
+    /// Whether it lists no tags.
+    #[must_use]
+    pub fn tag_lists(&self) -> bool {
+        self.tag_lists.load(Ordering::Relaxed)
+    }
+
+    /// It lists no tags.
+    pub fn note_no_tag_lists(&self) {
+        self.tag_lists.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How registries without the API answer, as far as is known; the specification's mark is 404.
+const LACKING: [StatusCode; 4] =
+    [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+
+/// An answer for a page of referrers.
+enum Answer {
+    Page(Response),
+    /// It has no API, or none for digests of this kind.
+    NoApi,
+    /// It has no such repository, and so no referrers in it.
+    NoRepository,
+}
+
+impl Repository {
+    /// Lists what refers to `subject`; `None`: the registry has no API for it. No page is read after that with which there
+    /// are over `most`.
+    ///
+    /// One that has it answers 200 even of what it doesn't know (OCI distribution-spec, "Listing Referrers").
+    ///
+    /// # Errors
+    /// All that a request can meet.
+    pub async fn referrers(&self, subject: &Digest, most: usize) -> Result<Option<Vec<Referrer>>, Error> {
+        if self.client.lacks.referrers_api() {
+            return Ok(None);
+        }
+        let operation = Operation::new(Action::List, format_args!("referrers of {subject}"));
+        let mut url = self.url(&format!("referrers/{subject}"));
+        let (mut found, mut attempt): (Vec<Referrer>, u32) = (Vec::new(), 1);
+        loop {
+            let response = match self.referrers_page(&operation, Request::new(Method::GET, url.clone())).await? {
+                Answer::Page(response) => response,
+                Answer::NoApi => return Ok(None),
+                Answer::NoRepository => return Ok(Some(Vec::new())),
+            };
+            let (page, next) = match self.collect_page(&operation, &url, response).await? {
+                Ok(page) => page,
+                Err(failure) => {
+                    self.after_a_cut(&operation, &url, attempt, failure).await?;
+                    attempt += 1;
+                    continue;
+                }
+            };
+            let page = read_referrers(&page).map_err(|error| {
+                let text = format!("{}: the answer is no list of referrers ({error})", self.doing(&operation));
+                Error::new(ErrorType::Unavailable, text)
+            })?;
+            found.extend(page);
+            match next {
+                Some(next) if found.len() <= most => url.set_query(Some(&next)),
+                _ => return Ok(Some(found)),
+            }
+            attempt = 1;
+        }
+    }
+
+    async fn referrers_page(&self, operation: &Operation, request: Request) -> Result<Answer, Error> {
+        let wanted = [&[StatusCode::OK][..], &LACKING].concat();
+        let response = self.send(operation, request, &wanted).await?;
+        let status = response.status;
+        if status == StatusCode::OK {
+            let media_type = response.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+            // Behind some registries without the API stands a page for people, which answers to any path.
+            let is_index = media_type.split(';').next().is_some_and(|media_type| media_type.trim() == OCI_INDEX);
+            if is_index || media_type.contains("json") {
+                return Ok(Answer::Page(response));
+            }
+        } else if ErrorEnvelope::parse(&response.excerpt().await).code == "NAME_UNKNOWN" {
+            return Ok(Answer::NoRepository);
+        }
+        // 400 may be about this digest alone.
+        if status != StatusCode::BAD_REQUEST {
+            self.client.lacks.referrers_api.store(true, Ordering::Relaxed);
+        }
+        Ok(Answer::NoApi)
+    }
+}

@@ -1,0 +1,370 @@
+//! Finds all that is attached to an image at its source: what refers to it, to its children, and to what refers to those.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{Artifact, cosign::AttachedTags};
+use crate::{
+    error::{Error, ErrorType},
+    oci::{Digest, Manifest, Referrer, cosign_tags, read_referrers, referrers_tag},
+    request::ExistingTag,
+    sync::{Task, resolve},
+};
+
+/// Referrers of referrers. A signature of an SBOM makes two; nobody is known to make more than three.
+const MAX_DEPTH: usize = 8;
+
+/// Manifests that are attached to one image. Chosen: as many as an image may have of its own.
+pub(super) const MAX_MANIFESTS: usize = 1000;
+
+/// Subjects that are asked for at once.
+const AT_ONCE: usize = 8;
+
+/// What may have something attached.
+#[derive(Debug, Clone)]
+pub(in crate::sync) struct Subject {
+    pub(in crate::sync) digest: Digest,
+    /// Whether the destination has not had it so far, and so nothing that refers to it.
+    pub(in crate::sync) is_new: bool,
+}
+
+/// All that is attached to an image.
+#[derive(Default)]
+pub(in crate::sync) struct Attached {
+    /// What the destination lacks; each wave refers to those before it, the first one to the image.
+    pub(super) waves: Vec<Vec<Artifact>>,
+    /// What it has.
+    pub(super) present: Vec<Digest>,
+    /// The types of what is attached to each subject.
+    types: HashMap<Digest, Vec<String>>,
+}
+
+impl Attached {
+    /// Whether something of this type is attached to `subject`.
+    pub(in crate::sync) fn has(&self, subject: &Digest, takes: impl Fn(&str) -> bool) -> bool {
+        self.types.get(subject).is_some_and(|types| types.iter().any(|of| takes(of)))
+    }
+}
+
+/// Why what is attached is not known.
+pub(in crate::sync) enum Trouble {
+    /// It is more than is copied: the image is refused with it.
+    Refused(Error),
+    /// It could not be found out.
+    Failed(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        match error.error_type {
+            // Manifests that can't be held, wherever they are attached.
+            ErrorType::ManifestTooLarge => Self::Refused(error),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// What one subject has attached.
+enum Found {
+    /// The destination has it. What is below it may have something attached as well.
+    There { digest: Digest, below: Vec<Digest>, types: Vec<String> },
+    /// It lacks it.
+    Lacking(Artifact),
+}
+
+/// A manifest that may be attached to a subject.
+enum Candidate {
+    /// A list of referrers names it.
+    Listed(Referrer),
+    /// A tag of cosign's says so.
+    Tagged(String),
+}
+
+/// Finds what is attached to `subjects`, and to that again. With `cosign`, cosign's tags are looked for, too.
+pub(in crate::sync) async fn find(
+    task: &Task<'_>,
+    subjects: Vec<Subject>,
+    cosign: bool,
+    typed: bool,
+) -> Result<Attached, Trouble> {
+    let tags = match cosign {
+        true => Some(AttachedTags::of(&task.source.repository).await?),
+        false => None,
+    };
+    let finder = Finder { task, tags, typed };
+    let mut attached = Attached::default();
+    let mut seen: HashSet<Digest> = subjects.iter().map(|subject| subject.digest.clone()).collect();
+    let (mut level, mut count) = (subjects, 0);
+    while !level.is_empty() {
+        let asked = level.iter().map(|subject| finder.attached_to(subject));
+        let found: Vec<Vec<Found>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        let (mut wave, mut next) = (Vec::new(), Vec::new());
+        for (subject, found) in level.iter().zip(found) {
+            for found in found {
+                let (digest, is_new, below, types) = match &found {
+                    Found::There { digest, below, types } => (digest, false, below.clone(), types.clone()),
+                    Found::Lacking(artifact) => {
+                        let Some((root, below)) = artifact.manifests.split_last() else { continue };
+                        let below = below.iter().map(|manifest| manifest.digest.clone()).collect();
+                        (&root.digest, true, below, types_of(root))
+                    }
+                };
+                attached.types.entry(subject.digest.clone()).or_default().extend(types);
+                let tagged = matches!(&found, Found::Lacking(artifact) if artifact.tag.is_some());
+                let known = !seen.insert(digest.clone());
+                if known && !tagged {
+                    continue;
+                }
+                let own = (!known).then(|| digest.clone());
+                let below = below.into_iter().filter(|digest| seen.insert(digest.clone())).collect::<Vec<_>>();
+                count += 1 + below.len();
+                if !is_new {
+                    attached.present.extend(own.iter().chain(&below).cloned());
+                }
+                next.extend(own.into_iter().chain(below).map(|digest| Subject { digest, is_new }));
+                if let Found::Lacking(artifact) = found {
+                    wave.push(artifact);
+                }
+            }
+        }
+        let depth = attached.waves.len() + 1;
+        if depth > MAX_DEPTH && !next.is_empty() {
+            return Err(finder.too_much(&format!("referrers refer to referrers over {MAX_DEPTH} deep")));
+        }
+        if count > MAX_MANIFESTS {
+            return Err(finder.too_much(&format!("over {MAX_MANIFESTS} manifests are attached to it")));
+        }
+        attached.waves.push(wave);
+        level = next;
+    }
+    Ok(attached)
+}
+
+struct Finder<'t> {
+    task: &'t Task<'t>,
+    tags: Option<AttachedTags>,
+    /// Whether the type of each must be known.
+    typed: bool,
+}
+
+impl Finder<'_> {
+    /// What is attached to one manifest.
+    async fn attached_to(&self, subject: &Subject) -> Result<Vec<Found>, Trouble> {
+        let wanted = &self.task.request.options.referrers;
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for referrer in self.listed(&subject.digest).await? {
+            let unwanted = |of: &String| !wanted.take(std::slice::from_ref(of));
+            if !referrer.artifact_type.as_ref().is_some_and(unwanted) {
+                candidates.push(Candidate::Listed(referrer));
+            }
+        }
+        if let Some(tags) = &self.tags {
+            let tagged = cosign_tags(&subject.digest).into_iter().filter(|tag| tags.may_have(tag));
+            candidates.extend(tagged.map(Candidate::Tagged));
+        }
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let there = self.there(subject, &candidates).await?;
+        let asked = candidates.into_iter().map(|candidate| self.look(subject, candidate, &there));
+        let found: Vec<Option<Found>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// What the source's lists name: its API's, or where it has none, the index under the fallback tag.
+    async fn listed(&self, subject: &Digest) -> Result<Vec<Referrer>, Trouble> {
+        let Task { source, room, .. } = self.task;
+        let listed = match source.repository.referrers(subject, MAX_MANIFESTS).await? {
+            Some(listed) => listed,
+            None => {
+                let tag = referrers_tag(subject);
+                if !self.tags.as_ref().is_none_or(|tags| tags.may_have(&tag)) {
+                    return Ok(Vec::new());
+                }
+                match source.repository.manifest(&tag, None, room).await {
+                    Ok(index) => read_referrers(&index.bytes).unwrap_or_default(),
+                    Err(error) if error.error_type == ErrorType::SourceNotFound => Vec::new(),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        if listed.len() > MAX_MANIFESTS {
+            return Err(self.too_much(&format!("over {MAX_MANIFESTS} manifests refer to {subject}")));
+        }
+        Ok(listed)
+    }
+
+    /// Which of a subject's referrers the destination has.
+    async fn there(&self, subject: &Subject, candidates: &[Candidate]) -> Result<HashSet<Digest>, Error> {
+        let listed: Vec<&Digest> = candidates.iter().filter_map(Candidate::listed).collect();
+        let repository = &self.task.destination.repository;
+        if listed.is_empty() || subject.is_new {
+            return Ok(HashSet::new());
+        }
+        // What this process has put a moment ago need not be asked for.
+        if listed.iter().all(|digest| repository.sent_lately(digest)) {
+            return Ok(listed.into_iter().cloned().collect());
+        }
+        let known = match repository.referrers(&subject.digest, MAX_MANIFESTS).await? {
+            Some(known) => known,
+            None => {
+                let tag = referrers_tag(&subject.digest);
+                match repository.head_manifest(&tag).await? {
+                    None => Vec::new(),
+                    Some(_) => {
+                        let index = repository.manifest(&tag, None, &self.task.room).await?;
+                        read_referrers(&index.bytes).unwrap_or_default()
+                    }
+                }
+            }
+        };
+        let known: HashSet<Digest> = known.into_iter().map(|referrer| referrer.digest).collect();
+        known.iter().filter(|digest| listed.contains(digest)).for_each(|digest| repository.note_sent(digest));
+        Ok(known)
+    }
+
+    /// Reads a candidate, unless the destination has it; `None`: it is not wanted, or not what it was said to be.
+    async fn look(
+        &self,
+        subject: &Subject,
+        candidate: Candidate,
+        there: &HashSet<Digest>,
+    ) -> Result<Option<Found>, Trouble> {
+        let Task { source, room, request, .. } = self.task;
+        let (root, tag) = match candidate {
+            Candidate::Listed(referrer) => {
+                let is_there = there.contains(&referrer.digest);
+                if let (true, false, types) = (is_there, referrer.is_index, &referrer.artifact_type)
+                    && (types.is_some() || !self.typed)
+                {
+                    let types = types.iter().cloned().collect();
+                    return Ok(Some(Found::There { digest: referrer.digest, below: Vec::new(), types }));
+                }
+                let root = source.manifest(referrer.digest.as_str(), Some(&referrer.digest), room).await?;
+                if root.subject.as_ref() != Some(&subject.digest) {
+                    let (manifest, subject) = (&root.digest, &subject.digest);
+                    tracing::warn!(%manifest, %subject, "it is listed as a referrer, and refers to something else");
+                    return Ok(None);
+                }
+                (root, None)
+            }
+            Candidate::Tagged(tag) => match self.tagged(subject, &tag).await? {
+                Tagged::Gone => return Ok(None),
+                Tagged::There(digest) => {
+                    return Ok(Some(Found::There { digest, below: Vec::new(), types: Vec::new() }));
+                }
+                Tagged::Lacking(root) => (root, Some(tag)),
+            },
+        };
+        if !request.options.referrers.take(&types_of(&root)) {
+            return Ok(None);
+        }
+        let is_there = tag.is_none() && there.contains(&root.digest);
+        let types = types_of(&root);
+        let manifests = match root.is_index {
+            false => vec![root],
+            true => self.whole(root).await?,
+        };
+        let mut digests = manifests.iter().map(|manifest| manifest.digest.clone());
+        Ok(match (is_there, digests.next_back()) {
+            (true, Some(digest)) => Some(Found::There { digest, below: digests.collect(), types }),
+            _ => Some(Found::Lacking(Artifact { manifests, subject: subject.digest.clone(), tag })),
+        })
+    }
+
+    /// All of an artifact that is an index.
+    async fn whole(&self, root: Manifest) -> Result<Vec<Manifest>, Trouble> {
+        let Task { source, destination, room, .. } = self.task;
+        let tree = resolve::tree(source, &destination.repository, root, false, room).await;
+        let tree = tree.map_err(|error| match error.error_type {
+            ErrorType::ManifestInvalid => Trouble::Refused(error),
+            _ => error.into(),
+        })?;
+        Ok(tree.manifests)
+    }
+
+    /// What stands under a tag of cosign's, seen from the destination.
+    async fn tagged(&self, subject: &Subject, tag: &str) -> Result<Tagged, Trouble> {
+        let Task { source, destination, room, request, .. } = self.task;
+        let there = match subject.is_new {
+            true => None,
+            false => resolve::there(&destination.repository, tag, room).await?,
+        };
+        let now = match there {
+            None => None,
+            Some(_) => match resolve::there(&source.repository, tag, room).await? {
+                None => return Ok(Tagged::Gone),
+                now => now,
+            },
+        };
+        match (there, now) {
+            (Some(there), Some(now)) if there == now && !self.typed => return Ok(Tagged::There(there)),
+            // Signatures are added under the tag that there is: it moves, unless tags are not to move here.
+            (Some(there), Some(now)) if there != now && request.options.existing_tag == ExistingTag::Keep => {
+                return Ok(Tagged::There(there));
+            }
+            (Some(there), Some(now)) if there != now && request.options.existing_tag == ExistingTag::Fail => {
+                let text = format!(
+                    "{}:{tag} holds {there}, the source {now}, and existing_tag is `fail`",
+                    destination.repository
+                );
+                return Err(Trouble::Failed(Error::new(ErrorType::TagImmutable, text)));
+            }
+            _ => {}
+        }
+        match source.repository.manifest(tag, None, room).await {
+            Ok(manifest) => Ok(Tagged::Lacking(manifest)),
+            Err(error) if error.error_type == ErrorType::SourceNotFound => Ok(Tagged::Gone),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn too_much(&self, reason: &str) -> Trouble {
+        let text = format!("{} is not copied: {reason}; leave some out with `referrers`", self.task.request.source);
+        Trouble::Refused(Error::new(ErrorType::ManifestInvalid, text))
+    }
+}
+
+/// What stands under a tag of cosign's.
+enum Tagged {
+    /// Nothing.
+    Gone,
+    /// What the destination has under it, too.
+    There(Digest),
+    /// What it lacks.
+    Lacking(Manifest),
+}
+
+impl Candidate {
+    fn listed(&self) -> Option<&Digest> {
+        match self {
+            Self::Listed(referrer) => Some(&referrer.digest),
+            Self::Tagged(_) => None,
+        }
+    }
+}
+
+/// The types that an artifact goes by: its own first.
+fn types_of(manifest: &Manifest) -> Vec<String> {
+    manifest.artifact_type.iter().chain(&manifest.layer_types).cloned().collect()
+}
+
+/// The digests of all manifests of an image: of `known`, which are read, and of all below them.
+pub(in crate::sync) async fn below(task: &Task<'_>, known: &[Manifest]) -> Result<Vec<Digest>, Error> {
+    let mut seen: HashSet<Digest> = known.iter().map(|manifest| manifest.digest.clone()).collect();
+    let mut digests: Vec<Digest> = known.iter().map(|manifest| manifest.digest.clone()).collect();
+    let mut next: Vec<_> = known.iter().flat_map(|manifest| manifest.children.clone()).collect();
+    // Depth and number were bounded when the image was read, and are again where it is not: by the manifests' room.
+    while let Some(child) = next.pop() {
+        if !seen.insert(child.digest.clone()) {
+            continue;
+        }
+        digests.push(child.digest.clone());
+        if child.is_index {
+            let index = task.source.manifest(child.digest.as_str(), Some(&child.digest), &task.room).await?;
+            next.extend(index.children);
+        }
+    }
+    Ok(digests)
+}

@@ -1,0 +1,221 @@
+//! Lists of referrers: paged, wrong, written by two at once, and too long.
+
+use emulator::{Action, Builder, Fault, Image, Index, Kind, Personality, Registry, image::OCI_INDEX};
+use scenarios::{World, world::push_event};
+use serde_json::json;
+
+use crate::support::{assert_nothing_written, failed, pushed, replicated, watched};
+use scenarios::attached::{SBOM, SIGNATURE, artifact, attach, listed, tag_of};
+
+async fn world(source: Builder, destination: Builder) -> World {
+    World::between(source, destination).await
+}
+
+fn plain() -> Builder {
+    Registry::builder(Personality::Plain)
+}
+
+async fn copied(world: &World) -> serde_json::Value {
+    let mut function = world.function("fanout", &[]).await;
+    let of = |host: &str| format!("{host}/team/app:v1");
+    replicated(world, &mut function, &of(&world.source_host), &of(&world.destination_host)).await
+}
+
+#[tokio::test]
+async fn all_pages_of_a_list_are_read() {
+    watched(async {
+        let world = world(plain().referrers_page(3), plain().referrers_page(2)).await;
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        for number in 0..10 {
+            let artifact = artifact(SBOM, &format!("part {number}"), &image.descriptor());
+            attach(world.source.store(), "team/app", &artifact, &image.digest, true);
+        }
+        let result = copied(&world).await;
+        assert_eq!(result["referrers"]["pushed"], 10, "{result}");
+        assert_eq!(world.destination.store().referrers("team/app", &image.digest).len(), 10);
+        assert_eq!(copied(&world).await["referrers"], json!({"pushed": 0, "present": 10}));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_that_leads_away_is_not_followed() {
+    watched(async {
+        let world = World::to(Personality::Plain, |plain| plain).await;
+        let elsewhere = plain().start().await;
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        let link = format!("<{}/v2/team/app/referrers/x>; rel=\"next\"", elsewhere.url());
+        let lie = Action::Header { name: "link".into(), value: link };
+        world.source.faults().add(Fault::on(Kind::Referrers).forever().then(lie));
+        let mut function = world.function("on-push", &[]).await;
+        let (error_type, message) = failed(&mut function, push_event("team/app", "v1", &image.digest)).await;
+        assert_eq!(error_type, "UnsafeRedirect", "{message}");
+        assert!(message.contains("is in place"), "{message}");
+        assert_eq!(world.destination.store().tag("mirror/team/app", "v1"), Some(image.digest));
+        assert_eq!(elsewhere.journal().len(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_list_names_and_refers_to_something_else_stays() {
+    watched(async {
+        let world = world(plain().referrers(false), plain()).await;
+        let (image, other) = (Image::small(1), Image::small(2));
+        image.push_to(world.source.store(), "team/app", "v1");
+        let (own, foreign) =
+            (artifact(SIGNATURE, "mine", &image.descriptor()), artifact(SIGNATURE, "not mine", &other.descriptor()));
+        attach(world.source.store(), "team/app", &foreign, &image.digest, false);
+        attach(world.source.store(), "team/app", &own, &image.digest, false);
+        let result = copied(&world).await;
+        assert_eq!((&result["outcome"], &result["referrers"]["pushed"]), (&json!("synced"), &json!(1)), "{result}");
+        assert!(world.destination.store().manifest("team/app", &own.digest).is_some());
+        assert!(world.destination.store().manifest("team/app", &foreign.digest).is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_there_keeps_its_entries() {
+    watched(async {
+        let world = world(plain(), plain().referrers(false)).await;
+        let image = Image::small(1);
+        let (own, theirs) =
+            (artifact(SIGNATURE, "mine", &image.descriptor()), artifact(SBOM, "theirs", &image.descriptor()));
+        image.push_to(world.source.store(), "team/app", "v1");
+        image.push_to(world.destination.store(), "team/app", "v0");
+        attach(world.source.store(), "team/app", &own, &image.digest, true);
+        attach(world.destination.store(), "team/app", &theirs, &image.digest, false);
+        let before = listed(world.destination.store(), "team/app", &image.digest);
+        assert_eq!(copied(&world).await["referrers"]["pushed"], 1);
+        let after = listed(world.destination.store(), "team/app", &image.digest);
+        assert_eq!((after.len(), &after[0]), (2, &before[0]), "what others wrote stays as they wrote it");
+        assert_eq!(after[1]["digest"], own.digest);
+    })
+    .await;
+}
+
+/// Signatures of one image, pushed while copies of it run at once: lists that are read, changed and written by many.
+#[tokio::test]
+async fn writers_of_one_list_at_once_lose_nothing() {
+    watched(async {
+        for round in 0..3_u64 {
+            let world = world(plain(), plain().referrers(false)).await;
+            let image = Image::small(round);
+            image.push_to(world.source.store(), "team/app", "v1");
+            copied(&world).await;
+            let mut signatures = Vec::new();
+            let mut functions = Vec::new();
+            for _ in 0..4 {
+                functions.push(world.function("fanout", &[]).await);
+            }
+            let of = |host: &str| format!("{host}/team/app:v1");
+            let ends =
+                json!({"source": of(&world.source_host), "destination": of(&world.destination_host)}).to_string();
+            let runs = functions.into_iter().enumerate().map(|(number, mut function)| {
+                let signature = artifact(SIGNATURE, &format!("signature {round} {number}"), &image.descriptor());
+                attach(world.source.store(), "team/app", &signature, &image.digest, true);
+                signatures.push(signature.digest.clone());
+                let (world, ends) = (&world, &ends);
+                async move {
+                    let queue = format!("work-{number}");
+                    let sqs = world.aws.sqs();
+                    sqs.create(&queue, std::time::Duration::from_secs(30));
+                    sqs.send(&queue, ends);
+                    let source = scenarios::EventSource::new(sqs, &queue).timeout(crate::support::LIMIT);
+                    let delivery = source.deliver(&mut function).await.expect("the message is visible");
+                    assert!(delivery.kept.is_empty(), "{delivery:?}");
+                }
+            });
+            // Each begins when one more signature is there; all run at once.
+            futures::future::join_all(runs).await;
+            let mut there: Vec<String> = listed(world.destination.store(), "team/app", &image.digest)
+                .iter()
+                .map(|entry| entry["digest"].as_str().unwrap().to_owned())
+                .collect();
+            there.sort_unstable();
+            signatures.sort_unstable();
+            assert_eq!(there, signatures, "round {round}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_referrer_that_is_an_index_comes_whole() {
+    watched(async {
+        let world = world(plain(), plain()).await;
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        let parts = [Image::small(2), Image::small(3)];
+        let index = Index::builder()
+            .child(&parts[0])
+            .child(&parts[1])
+            .artifact_type("application/vnd.example.bundle")
+            .subject(&image.descriptor())
+            .build();
+        index.push_to(world.source.store(), "team/app", &index.digest);
+        let signature = artifact(SIGNATURE, "of a part", &parts[1].descriptor());
+        attach(world.source.store(), "team/app", &signature, &parts[1].digest, true);
+        let result = copied(&world).await;
+        assert_eq!(result["referrers"], json!({"pushed": 4, "present": 0}), "{result}");
+        world.destination.store().is_whole("team/app", &index.digest).unwrap();
+        assert_eq!(world.destination.store().referrers("team/app", &parts[1].digest), [signature.digest.clone()]);
+        assert_eq!(copied(&world).await["referrers"]["pushed"], 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_too_much_is_refused_before_the_first_upload() {
+    watched(async {
+        let world = World::to(Personality::Plain, |plain| plain).await;
+        let (many, deep) = (Image::small(1), Image::small(2));
+        many.push_to(world.source.store(), "team/app", "many");
+        for number in 0..1001 {
+            let artifact = artifact(SBOM, &number.to_string(), &many.descriptor());
+            artifact.push_to(world.source.store(), "team/app", &artifact.digest);
+        }
+        deep.push_to(world.source.store(), "team/app", "deep");
+        let mut subject = deep.descriptor();
+        for number in 0..9 {
+            let artifact = artifact(SIGNATURE, &format!("depth {number}"), &subject);
+            artifact.push_to(world.source.store(), "team/app", &artifact.digest);
+            subject = artifact.descriptor();
+        }
+        let mut function = world.function("on-push", &[]).await;
+        for (tag, image, reason) in [("many", &many, "over 1000"), ("deep", &deep, "over 8 deep")] {
+            let (error_type, message) = failed(&mut function, push_event("team/app", tag, &image.digest)).await;
+            assert_eq!(error_type, "ManifestInvalid", "{message}");
+            assert!(message.contains(reason) && message.contains("referrers"), "{message}");
+            assert_nothing_written(&world.destination);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_for_people_in_place_of_the_api_is_none() {
+    watched(async {
+        let world = World::to(Personality::Plain, |plain| plain).await;
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        let signature = artifact(SIGNATURE, "listed under the tag", &image.descriptor());
+        attach(world.source.store(), "team/app", &signature, &image.digest, false);
+        assert!(world.source.store().manifest("team/app", &tag_of(&image.digest, "")).is_some());
+        let page = Action::Status {
+            code: 200,
+            headers: vec![("Content-Type".into(), "text/html; charset=utf-8".into())],
+            body: "<html>Welcome</html>".into(),
+        };
+        world.source.faults().add(Fault::on(Kind::Referrers).forever().then(page));
+        let mut function = world.function("on-push", &[]).await;
+        let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
+        assert_eq!((&result["outcome"], &result["referrers"]["pushed"]), (&json!("synced"), &json!(1)), "{result}");
+        assert_eq!(world.source.journal().count(Kind::Referrers), 1, "asked once");
+        assert_eq!(OCI_INDEX, "application/vnd.oci.image.index.v1+json");
+    })
+    .await;
+}
