@@ -21,12 +21,14 @@ use crate::{
     config::Config,
     deadline::Deadline,
     error::{Error, ErrorType},
+    limits::ByteBudget,
     queue::Queue,
     registry::{Listing, Run, Side},
+    sync::Ends,
 };
 
-/// Where the lists of registries come from.
-pub trait Listings: Send + Sync {
+/// Where the lists of registries come from, and manifests where a list does not tell enough.
+pub trait Listings: Ends {
     /// The lists of the registry with this host.
     ///
     /// # Errors
@@ -38,6 +40,7 @@ pub trait Listings: Send + Sync {
 pub struct Backfiller {
     listings: Arc<dyn Listings>,
     config: Arc<Config>,
+    budget: ByteBudget,
 }
 
 /// The time that a backfill has.
@@ -53,10 +56,10 @@ pub struct Times {
 const MOST_STUCK: u32 = 2;
 
 impl Backfiller {
-    /// Backfills from and to these registries.
+    /// Backfills from and to these registries; the few manifests that it reads have their place in `budget`.
     #[must_use]
-    pub fn new(listings: Arc<dyn Listings>, config: Arc<Config>) -> Self {
-        Self { listings, config }
+    pub fn new(listings: Arc<dyn Listings>, config: Arc<Config>, budget: ByteBudget) -> Self {
+        Self { listings, config, budget }
     }
 
     /// Does what an order asks for, as far as the time goes; then the rest is enqueued as a message of its own.
@@ -95,7 +98,7 @@ impl Backfiller {
                 "the backfill can't be done: there is no queue to put its messages on; set TRANSSHIP_QUEUE_URL",
             ));
         }
-        let mut walk = Walk::new(self.listings.as_ref(), order, &plan, queue, times);
+        let mut walk = Walk::new(self.listings.as_ref(), &self.budget, order, &plan, queue, times);
         let stopped = walk.everything().await;
         // What was found is worth sending, however it ended.
         let sent = walk.send_all().await;

@@ -100,7 +100,11 @@ impl App {
         let queue = |url: &Option<String>| url.clone().map(|url| SqsQueue::new(Arc::clone(&aws), url));
         Ok(Self {
             listings: Arc::clone(&registries) as Arc<dyn Listings>,
-            backfiller: Backfiller::new(Arc::clone(&registries) as Arc<dyn Listings>, Arc::clone(&config)),
+            backfiller: Backfiller::new(
+                Arc::clone(&registries) as Arc<dyn Listings>,
+                Arc::clone(&config),
+                budget.clone(),
+            ),
             syncer: Syncer::new(registries, config.limits, budget),
             queue: queue(&environment.queue_url),
             dead_letters: queue(&environment.dead_letter_queue_url),

@@ -192,7 +192,7 @@ fn where_the_configuration_is_has_three_forms() {
 }
 
 #[test]
-fn the_contracts_example_is_understood_but_for_platforms() {
+fn the_contracts_example_is_understood() {
     let text = r#"{
       "rules": [{
         "name": "releases to GitHub and to the EU account",
@@ -200,6 +200,7 @@ fn the_contracts_example_is_understood_but_for_platforms() {
         "tags": { "include": ["v*"], "exclude": ["*-rc*"], "semver": ">=1.2, <3" },
         "destinations": ["ghcr.io/acme/{repository}:{tag}",
           "222233334444.dkr.ecr.eu-west-1.amazonaws.com/mirror/{repository}:{tag}"],
+        "platforms": ["linux/amd64", "linux/arm64/v8"],
         "referrers": true, "untagged": "skip", "existing_tag": "overwrite"
       }],
       "registries": {
@@ -215,8 +216,19 @@ fn the_contracts_example_is_understood_but_for_platforms() {
     let config = parse(text).unwrap();
     let registry = config.registry("222233334444.dkr.ecr.eu-west-1.amazonaws.com");
     assert_eq!(registry.create_repository.unwrap().tag_mutability, Some(TagMutability::Immutable));
-    let with_platforms = text.replace(r#""untagged""#, r#""platforms": ["linux/amd64"], "untagged""#);
-    assert!(mistakes(&with_platforms).contains("rules[0].platforms: not supported"));
+    let with = |platforms: &str| mistakes(&text.replace(r#"["linux/amd64", "linux/arm64/v8"]"#, platforms));
+    assert!(with("[]").contains("rules[0].platforms: an empty list"));
+    let two = with(r#"["amd64", "linux/amd64", "linux/*"]"#);
+    assert!(two.contains("rules[0].platforms[0]: `amd64` is no platform"), "{two}");
+    assert!(two.contains("rules[0].platforms[2]: `linux/*` is no platform"), "{two}");
+}
+
+#[test]
+fn platforms_go_with_no_digest_that_is_given() {
+    let pinned = r#"{"rules":[{"platforms":["linux/amd64"],"destinations":["ghcr.io/a/b@{digest}"]}]}"#;
+    assert!(mistakes(pinned).contains("rules[0].destinations[0]: `ghcr.io/a/b@{digest}` names a digest"));
+    let pieces = r#"{"rules":[{"platforms":["linux/amd64"],"untagged":"by-digest","destinations":["ghcr.io/a/b"]}]}"#;
+    assert!(mistakes(pieces).contains("rules[0].untagged: `by-digest` keeps"));
 }
 
 #[test]

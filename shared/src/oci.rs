@@ -1,14 +1,19 @@
-//! The words of the OCI specifications: digests, references, manifests, error codes. Names nothing else of ours.
+//! The words of the OCI specifications: digests, references, manifests, platforms, error codes. Names nothing else of ours.
 
 mod digest;
 mod error_code;
+mod index;
 mod manifest;
+mod platform;
 mod reference;
 mod referrer;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use error_code::ErrorEnvelope;
+pub use index::{Entry, EntryKind, cut, entries};
 pub use manifest::{Blob, Child, MANIFEST_ACCEPT, Manifest, ManifestError};
+pub(crate) use platform::Described;
+pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, normalize_host};
 pub use referrer::{AttachedTag, OCI_INDEX, Referrer, cosign_tags, merged_referrers, read_referrers, referrers_tag};
 

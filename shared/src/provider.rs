@@ -1,7 +1,10 @@
 //! What kind of registry stands behind a host, and what is known of that kind. Pure data.
 
+mod names;
+
 use std::time::Duration;
 
+pub use names::unfit_name;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

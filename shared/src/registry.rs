@@ -12,6 +12,7 @@ mod referrers;
 mod refusal;
 mod request;
 mod sent;
+mod small_blob;
 mod upload;
 
 use std::{

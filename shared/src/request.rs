@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, ErrorType},
-    oci::{Digest, Reference},
+    oci::{Digest, Platform, Reference},
+    provider::unfit_name,
 };
 
 /// One image to sync.
@@ -47,6 +48,8 @@ pub struct SyncOptions {
     pub referrers: Referrers,
     /// Artifact types that must be attached to the image, or it is not copied; `*` in one stands for anything.
     pub require_referrers: Vec<String>,
+    /// Only these platforms; `None`: the whole index, byte for byte.
+    pub platforms: Option<Vec<Platform>>,
 }
 
 /// What to do with a tag that the destination has, at another digest.
@@ -66,7 +69,8 @@ impl SyncRequest {
     /// Refuses what could only do harm.
     ///
     /// # Errors
-    /// `InvalidReference`: the image would be synced onto itself, or a digest under another digest.
+    /// `InvalidReference`: the image would be synced onto itself, or a digest under another digest, or what may get one
+    /// under one that is given; or the destination's registry can hold no such name.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason: &str| {
             Err(Error::new(
@@ -74,6 +78,9 @@ impl SyncRequest {
                 format!("{} can't be synced to {}: {reason}", self.source, self.destination),
             ))
         };
+        if let Some(reason) = unfit_name(self.destination.registry(), self.destination.repository()) {
+            return refuse(&reason);
+        }
         if self.source == self.destination {
             return refuse("source and destination are the same");
         }
@@ -81,6 +88,9 @@ impl SyncRequest {
             (Some(from), Some(to), _) if from != to => refuse("the destination names another digest than the source"),
             (_, Some(_), Some(_)) => refuse("the destination names a tag and a digest; leave one out"),
             (None, Some(_), None) => refuse("the destination names a digest, the source only a tag, which can move"),
+            (_, Some(_), None) if self.options.platforms.is_some() => {
+                refuse("the destination names a digest, and with `platforms` the image may get another one; name a tag")
+            }
             _ => Ok(()),
         }
     }

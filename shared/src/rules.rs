@@ -1,23 +1,27 @@
 //! Which images go where: globs, version ranges and templates, from a pushed image to sync requests. Pure.
 
 mod attached;
+mod explain;
+mod filter;
 mod sources;
 mod template;
 
 use std::{collections::HashSet, time::SystemTime};
 
+pub use explain::{Explanation, FilterAnswer, RuleExplanation, WhereTo};
+use filter::Answers;
+pub use filter::TagFilter;
+pub(crate) use filter::globs;
 pub(crate) use globset::GlobSet;
-use globset::{GlobBuilder, GlobSetBuilder};
-use semver::{Version, VersionReq};
 pub use sources::{RuleSource, is_glob};
 use template::Template;
 
 use crate::{
     error::{Error, ErrorType},
-    oci::{Digest, Reference, normalize_host},
-    provider::EcrHost,
+    oci::{Digest, Platform, Reference, normalize_host},
+    provider::{EcrHost, unfit_name},
     request::{self, SyncOptions, SyncRequest},
-    settings::{RuleSettings, TagSettings, Untagged},
+    settings::{RuleSettings, Untagged},
 };
 
 /// How far a destination is followed as the source of further rules before it counts as endless.
@@ -34,18 +38,12 @@ struct Rule {
     /// As it is written, and compiled.
     repository_text: Option<String>,
     repository: Option<GlobSet>,
+    exclude_text: Vec<String>,
+    exclude: Option<GlobSet>,
     tags: TagFilter,
     destinations: Vec<Template>,
     untagged: Untagged,
     options: SyncOptions,
-}
-
-/// Which tags are taken.
-#[derive(Debug)]
-pub struct TagFilter {
-    include: Option<GlobSet>,
-    exclude: Option<GlobSet>,
-    semver: Option<VersionReq>,
 }
 
 /// An image that was pushed, or is to be treated as if.
@@ -63,6 +61,25 @@ pub struct Pushed {
     pub at: Option<SystemTime>,
 }
 
+/// What one rule makes of a pushed image.
+struct Finding<'r> {
+    rule: &'r Rule,
+    answers: Answers,
+    /// One for each of its destinations, if it takes the image.
+    ends: Vec<End>,
+}
+
+/// What becomes of one of a rule's destinations.
+enum End {
+    Request(Box<SyncRequest>),
+    /// A rule before it has named the same place, and its options count.
+    Named {
+        destination: Reference,
+        by: String,
+    },
+    Refused(Error),
+}
+
 /// What the rules say of a pushed image.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -70,6 +87,15 @@ pub enum Verdict {
     Sync(Vec<SyncRequest>),
     /// It stays; why.
     Ignore(&'static str),
+}
+
+impl Pushed {
+    /// The image at its source: by its tag, and by its digest where it has none.
+    fn reference(&self) -> Result<Reference, Error> {
+        let digest = if self.tag.is_some() { None } else { self.digest.clone() };
+        Reference::new(&self.registry, &self.repository, self.tag.as_deref(), digest)
+            .map_err(|error| Error::new(ErrorType::InvalidReference, error.to_string()))
+    }
 }
 
 impl Rules {
@@ -82,50 +108,18 @@ impl Rules {
     /// Where a pushed image goes: each destination once, in the order of the rules.
     ///
     /// # Errors
-    /// `InvalidReference`: a template gives what is no reference. `InvalidConfig`: a rule leads onto its own source, or
-    /// the rules feed themselves without end.
+    /// `InvalidReference`: a template gives what is no reference, or what its registry can't hold. `InvalidConfig`: a rule
+    /// leads onto its own source, or the rules feed themselves without end.
     pub fn verdict(&self, pushed: &Pushed) -> Result<Verdict, Error> {
-        let source = Reference::new(
-            &pushed.registry,
-            &pushed.repository,
-            pushed.tag.as_deref(),
-            if pushed.tag.is_some() { None } else { pushed.digest.clone() },
-        )
-        .map_err(|error| Error::new(ErrorType::InvalidReference, error.to_string()))?;
-        let mut requests: Vec<SyncRequest> = Vec::new();
-        let mut skipped_untagged = false;
-        for rule in self.0.iter().filter(|rule| rule.takes_repository(&source)) {
-            match source.tag() {
-                None if rule.untagged == Untagged::Skip => {
-                    skipped_untagged = true;
-                    continue;
-                }
-                Some(tag) if !rule.tags.take(tag) => continue,
-                _ => {}
-            }
-            for template in &rule.destinations {
-                let destination = rule.destination(template, &source, pushed.digest.as_ref())?;
-                if requests.iter().any(|request| request.destination == destination) {
-                    continue;
-                }
-                self.refuse_endless_chain(&destination, &source, pushed.digest.as_ref(), rule)?;
-                // A destination that is a digest wants that digest, wherever the tag has moved since.
-                let pinned = destination.digest().filter(|_| destination.tag().is_none());
-                let source = match pinned {
-                    Some(digest) => source.pinned(digest.clone()),
-                    None => source.clone(),
-                };
-                requests.push(SyncRequest {
-                    source,
-                    destination,
-                    expected: pushed.digest.clone(),
-                    options: rule.options.clone(),
-                    pushed_at: pushed.at,
-                    repeated: false,
-                    tried: false,
-                    heard: false,
-                    attached: false,
-                });
+        let source = pushed.reference()?;
+        let findings = self.findings(pushed, &source);
+        let skipped_untagged = findings.iter().any(|finding| finding.answers.skips_for_want_of_a_tag());
+        let mut requests = Vec::new();
+        for end in findings.into_iter().flat_map(|finding| finding.ends) {
+            match end {
+                End::Request(request) => requests.push(*request),
+                End::Named { .. } => {}
+                End::Refused(error) => return Err(error),
             }
         }
         Ok(match (requests.is_empty(), skipped_untagged) {
@@ -133,6 +127,58 @@ impl Rules {
             (true, true) => Verdict::Ignore("the push has no tag, and the rules that match skip untagged images"),
             (true, false) => Verdict::Ignore("no rule matches"),
         })
+    }
+
+    /// What each rule makes of a pushed image: the one place that decides it, for whoever acts and whoever explains.
+    fn findings(&self, pushed: &Pushed, source: &Reference) -> Vec<Finding<'_>> {
+        let mut named = Vec::new();
+        self.0.iter().map(|rule| self.finding(rule, pushed, source, &mut named)).collect()
+    }
+
+    /// What one rule makes of it, where those before it have `named` some places.
+    fn finding<'r>(
+        &'r self,
+        rule: &'r Rule,
+        pushed: &Pushed,
+        source: &Reference,
+        named: &mut Vec<(Reference, &'r str)>,
+    ) -> Finding<'r> {
+        let answers = rule.answers(source);
+        let mut end = |template| {
+            let destination = match rule.destination(template, source, pushed.digest.as_ref()) {
+                Ok(destination) => destination,
+                Err(error) => return End::Refused(error),
+            };
+            // One place may have several names.
+            let place = plain(&destination);
+            if let Some((_, by)) = named.iter().find(|(known, _)| *known == place) {
+                return End::Named { destination, by: (*by).to_owned() };
+            }
+            named.push((place, &rule.name));
+            self.end(pushed, source, destination, rule)
+        };
+        let ends = rule.destinations.iter().filter(|_| answers.taken()).map(&mut end).collect();
+        Finding { rule, answers, ends }
+    }
+
+    fn end(&self, pushed: &Pushed, source: &Reference, destination: Reference, rule: &Rule) -> End {
+        if let Err(error) = self.refuse_endless_chain(&destination, source, pushed.digest.as_ref(), rule) {
+            return End::Refused(error);
+        }
+        // A destination that is a digest wants that digest, wherever the tag has moved since.
+        let pinned = destination.digest().filter(|_| destination.tag().is_none());
+        let source = pinned.map_or_else(|| source.clone(), |digest| source.pinned(digest.clone()));
+        End::Request(Box::new(SyncRequest {
+            source,
+            destination,
+            expected: pushed.digest.clone(),
+            options: rule.options.clone(),
+            pushed_at: pushed.at,
+            repeated: false,
+            tried: false,
+            heard: false,
+            attached: false,
+        }))
     }
 
     /// A destination in ECR raises a push event of its own. A circle of rules ends by itself, as it comes back to a
@@ -200,13 +246,21 @@ impl Rule {
             .source
             .repository
             .and_then(|glob| globs(&[glob], &format!("{path}.source.repository"), true, mistakes));
+        let exclude_text = settings.source.exclude;
+        let exclude = globs(&exclude_text, &format!("{path}.source.exclude"), false, mistakes);
         let tags = TagFilter::compile(&settings.tags, &path, mistakes);
         if settings.destinations.is_empty() {
             mistakes.push(format!("{path}.destinations: a rule needs at least one"));
         }
-        if settings.platforms.is_some() {
-            mistakes
-                .push(format!("{path}.platforms: not supported by this version; leave it out to copy the whole index"));
+        let platforms = settings.platforms.as_deref().and_then(|platforms| {
+            let wrong =
+                |wrong: Vec<String>| mistakes.extend(wrong.iter().map(|wrong| format!("{path}.platforms{wrong}")));
+            Platform::list(platforms).map_err(wrong).ok()
+        });
+        if platforms.is_some() && settings.untagged == Untagged::ByDigest {
+            mistakes.push(format!(
+                "{path}.untagged: `by-digest` keeps an image's digest, and `platforms` gives it another; leave one out"
+            ));
         }
         let mut destinations = Vec::new();
         for (number, text) in settings.destinations.iter().enumerate() {
@@ -214,6 +268,10 @@ impl Rule {
             match Template::parse(text) {
                 Ok(template) if template.is_identity(registry.as_deref()) => {
                     mistakes.push(format!("{path}: `{text}` is the rule's own source"));
+                }
+                Ok(_) if settings.platforms.is_some() && text.contains('@') => {
+                    mistakes
+                        .push(format!("{path}: `{text}` names a digest, and `platforms` gives another; name a tag"));
                 }
                 Ok(template) => destinations.push(template),
                 Err(reason) => mistakes.push(format!("{path}: {reason}")),
@@ -231,22 +289,57 @@ impl Rule {
             existing_tag: settings.existing_tag,
             referrers: settings.referrers,
             require_referrers: settings.require_referrers,
+            platforms,
         };
-        Self { name, registry, repository_text, repository, tags, destinations, untagged: settings.untagged, options }
+        let untagged = settings.untagged;
+        Self {
+            name,
+            registry,
+            repository_text,
+            repository,
+            exclude_text,
+            exclude,
+            tags,
+            destinations,
+            untagged,
+            options,
+        }
     }
 
     /// Whether a push of `reference` is one for this rule.
     fn takes(&self, reference: &Reference) -> bool {
-        self.takes_repository(reference)
-            && match reference.tag() {
-                Some(tag) => self.tags.take(tag),
-                None => self.untagged == Untagged::ByDigest,
-            }
+        self.answers(reference).taken()
     }
 
-    fn takes_repository(&self, reference: &Reference) -> bool {
-        self.registry.as_deref().is_none_or(|registry| same_registry(registry, reference.registry()))
-            && self.repository.as_ref().is_none_or(|globs| globs.is_match(reference.repository()))
+    fn skips_untagged(&self) -> bool {
+        self.untagged == Untagged::Skip
+    }
+
+    fn takes_repository(&self, registry: &str, repository: &str) -> bool {
+        self.source_answers(registry, repository).taken()
+    }
+
+    /// What each of its filters says of a push of `reference`.
+    fn answers(&self, reference: &Reference) -> Answers {
+        let of_source = self.source_answers(reference.registry(), reference.repository());
+        match reference.tag() {
+            Some(tag) => Answers {
+                registry: of_source.registry,
+                repository: of_source.repository,
+                repository_exclude: of_source.repository_exclude,
+                ..self.tags.answers(tag)
+            },
+            None => Answers { untagged: Some(!self.skips_untagged()), ..of_source },
+        }
+    }
+
+    fn source_answers(&self, registry: &str, repository: &str) -> Answers {
+        Answers {
+            registry: self.registry.as_deref().map(|own| same_registry(own, registry)),
+            repository: self.repository.as_ref().map(|globs| globs.is_match(repository)),
+            repository_exclude: self.exclude.as_ref().map(|globs| !globs.is_match(repository)),
+            ..Answers::default()
+        }
     }
 
     fn destination(
@@ -261,6 +354,10 @@ impl Rule {
                 format!("rule `{}` has no destination for {source}: {}", self.name, error.message),
             )
         })?;
+        if let Some(reason) = unfit_name(destination.registry(), destination.repository()) {
+            let text = format!("rule `{}` has no destination for {source}: {destination}: {reason}", self.name);
+            return Err(Error::new(ErrorType::InvalidReference, text));
+        }
         if plain(&destination) == plain(source) {
             return Err(Error::new(
                 ErrorType::InvalidConfig,
@@ -268,29 +365,6 @@ impl Rule {
             ));
         }
         Ok(destination)
-    }
-}
-
-impl TagFilter {
-    pub(crate) fn compile(settings: &TagSettings, path: &str, mistakes: &mut Vec<String>) -> Self {
-        let semver = settings.semver.as_deref().and_then(|range| {
-            VersionReq::parse(range)
-                .inspect_err(|error| mistakes.push(format!("{path}.tags.semver: `{range}` is no range ({error})")))
-                .ok()
-        });
-        Self {
-            include: globs(&settings.include, &format!("{path}.tags.include"), false, mistakes),
-            exclude: globs(&settings.exclude, &format!("{path}.tags.exclude"), false, mistakes),
-            semver,
-        }
-    }
-
-    /// Whether it takes a tag.
-    #[must_use]
-    pub fn take(&self, tag: &str) -> bool {
-        self.include.as_ref().is_none_or(|globs| globs.is_match(tag))
-            && !self.exclude.as_ref().is_some_and(|globs| globs.is_match(tag))
-            && self.semver.as_ref().is_none_or(|range| version(tag).is_some_and(|version| range.matches(&version)))
     }
 }
 
@@ -302,36 +376,6 @@ fn plain(reference: &Reference) -> Reference {
 /// Whether two hosts are one registry: ECR's have several names (FIPS, dual-stack), and events imply the plain one.
 fn same_registry(one: &str, two: &str) -> bool {
     EcrHost::plain(one) == EcrHost::plain(two)
-}
-
-/// A tag read as a version; a leading `v` is allowed.
-fn version(tag: &str) -> Option<Version> {
-    Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
-}
-
-/// Compiles globs; `None` where there are none, or mistakes.
-pub(crate) fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mut Vec<String>) -> Option<GlobSet> {
-    if patterns.is_empty() {
-        return None;
-    }
-    let mut set = GlobSetBuilder::new();
-    for (position, pattern) in patterns.iter().enumerate() {
-        let path = if single { path.to_owned() } else { format!("{path}[{position}]") };
-        // Inside a component it would be read as one `*`.
-        let mut components = pattern.split(['/', '{', '}', ',']);
-        if components.any(|component| component.contains("**") && component != "**") {
-            mistakes.push(format!("{path}: `{pattern}`: `**` stands for whole path components, as in `team/**`"));
-            continue;
-        }
-        match GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build() {
-            Ok(glob) if !pattern.is_empty() => {
-                set.add(glob);
-            }
-            Ok(_) => mistakes.push(format!("{path}: an empty glob matches nothing")),
-            Err(error) => mistakes.push(format!("{path}: `{pattern}` is no glob ({})", error.kind())),
-        }
-    }
-    set.build().inspect_err(|error| mistakes.push(format!("{path}: {error}"))).ok()
 }
 
 #[cfg(test)]

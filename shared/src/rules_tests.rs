@@ -205,3 +205,59 @@ fn what_gives_no_reference_says_which_rule() {
     assert_eq!(error.error_type, ErrorType::InvalidReference);
     assert!(error.message.contains("`long`"), "{error}");
 }
+
+#[test]
+fn one_place_by_two_names_comes_once() {
+    let (plain, other) = ("222233334444.dkr.ecr.eu-west-1.amazonaws.com", "222233334444.dkr-ecr.eu-west-1.on.aws");
+    let rules = rules(&format!(
+        r#"[{{"name":"first","destinations":["{other}/m/{{name}}"]}},{{"destinations":["{plain}/m/{{name}}:{{tag}}"]}}]"#
+    ))
+    .unwrap();
+    assert_eq!(destinations(&rules, "app", "v1"), [format!("{other}/m/app:v1")]);
+    let explanation = rules.explain(&pushed("app", Some("v1"))).unwrap();
+    let WhereTo::Named { by, .. } = &explanation.rules[1].ends[0] else { panic!("{explanation}") };
+    assert_eq!(by, "first");
+}
+
+#[test]
+fn repositories_may_be_left_out() {
+    let json = r#"[{"source":{"repository":"team/**","exclude":["team/x/**","**/{tmp,test}"]},"destinations":["ghcr.io/a/{name}"]}]"#;
+    let left_out = rules(json).unwrap();
+    for (repository, taken) in
+        [("team/app", true), ("team/x/app", false), ("team/x", true), ("team/a/tmp", false), ("team/tmp2", true)]
+    {
+        assert_eq!(!destinations(&left_out, repository, "v1").is_empty(), taken, "{repository}");
+        assert_eq!(left_out.take_repository(ECR, repository), taken, "{repository}: nor is it listed");
+    }
+    let error = rules(&json.replace("team/x/**", "team/x**")).unwrap_err();
+    assert!(error.message.contains("rules[0].source.exclude[0]"), "{error}");
+}
+
+#[test]
+fn ranges_are_as_the_documentation_says() {
+    for (range, tag, taken) in [
+        (">=1.2, <3", "2.9.9", true),
+        ("1.*", "v1.9.0", true),
+        ("1.*", "2.0.0", false),
+        ("^1.4", "1.3.9", false),
+        ("~1.4.2", "1.4.9", true),
+        ("~1.4.2", "1.5.0", false),
+        ("=1.4.0", "v1.4.0", true),
+        (">=1.4.0-rc.1", "1.4.0-rc.2", true),
+        (">=1.4.0-rc.1", "1.5.0-rc.1", false),
+        (">=1.4.0", "1.5.0-rc.1", false),
+        ("*", "1.4", false),
+        ("*", "latest", false),
+    ] {
+        let rules = rules(&format!(r#"[{{"tags":{{"semver":"{range}"}},"destinations":["ghcr.io/a/{{name}}"]}}]"#));
+        assert_eq!(!destinations(&rules.unwrap(), "app", tag).is_empty(), taken, "{range}: {tag}");
+    }
+}
+
+#[test]
+fn a_choice_may_be_nothing() {
+    let rules = rules(r#"[{"tags":{"include":["v1{,-alpine}"]},"destinations":["ghcr.io/a/{name}"]}]"#).unwrap();
+    for (tag, taken) in [("v1", true), ("v1-alpine", true), ("v1-", false)] {
+        assert_eq!(!destinations(&rules, "app", tag).is_empty(), taken, "{tag}");
+    }
+}

@@ -4,6 +4,7 @@ mod continuation;
 mod inventory;
 mod late;
 mod plan;
+mod platforms;
 mod publish;
 mod referrers;
 mod report;
@@ -19,6 +20,8 @@ use futures::future::BoxFuture;
 use inventory::Held;
 use late::Late;
 use plan::Plan;
+use platforms::Wanted;
+pub use platforms::filtered_digest;
 use referrers::{Attached, Subject, Trouble};
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
@@ -217,10 +220,20 @@ impl Syncer {
         let Task { request, source, destination, tally, room } = task;
         let there = resolve::there(&destination.repository, request.destination.target(), room).await?;
         let wanted = request.options.referrers.wanted();
-        let root = match resolve::root(source, &request.source, there.as_ref(), wanted, room).await? {
+        // What is filtered has another digest at the source, where tags and events speak of that one.
+        let (root, filtered_from) = match &request.options.platforms {
+            None => (resolve::root(source, &request.source, there.as_ref(), wanted, room).await?, None),
+            Some(platforms) => {
+                let wanted = Wanted { source, platforms, budget: &self.budget, room };
+                Box::pin(wanted.root(&request.source, there.as_ref())).await?
+            }
+        };
+        tally.filtered_from(filtered_from.clone());
+        let root = match root {
             resolve::Root::Same(digest, root) => {
                 tally.manifest(&digest, false);
-                let outcome = if tally.has_pushed(&digest) { synced(request, &digest) } else { Outcome::Current };
+                let of_source = filtered_from.as_ref().unwrap_or(&digest);
+                let outcome = if tally.has_pushed(&digest) { synced(request, of_source) } else { Outcome::Current };
                 // What was attached later comes by events of its own, so cosign's tags need no look at an image that
                 // was there before.
                 let cosign = outcome != Outcome::Current || !request.heard || request.tried;
@@ -239,23 +252,24 @@ impl Syncer {
             }
         }
         let digest = root.digest.clone();
+        let of_source = filtered_from.unwrap_or_else(|| digest.clone());
         let copied = self.copy(task, trust, root).await;
         let moved = match &copied {
-            Ok(_) => task.moved_on(&digest).await?,
+            Ok(_) => task.moved_on(&of_source).await?,
             // A tag that moved may have taken with it what was there to be read.
             Err(Copying::Failed(error)) if error.error_type == ErrorType::SourceNotFound => {
-                task.moved_on(&digest).await.unwrap_or_default()
+                task.moved_on(&of_source).await.unwrap_or_default()
             }
             Err(_) => None,
         };
         match (copied, moved) {
             (_, Some(now)) => Ok(Round::Moved(Error::new(
                 ErrorType::Unavailable,
-                format!("{} moved from {digest} to {now} while it was copied", request.source),
+                format!("{} moved from {of_source} to {now} while it was copied", request.source),
             ))),
             // Somebody else was faster: the tag appeared meanwhile, with this very digest.
             (Ok(attached), None) if !tally.has_pushed(&digest) => Ok(Round::Done(Outcome::Current, digest, attached)),
-            (Ok(attached), None) => Ok(Round::Done(synced(request, &digest), digest, attached)),
+            (Ok(attached), None) => Ok(Round::Done(synced(request, &of_source), digest, attached)),
             (Err(Copying::Contradicted(error)), None) => Ok(Round::Contradicted(error)),
             (Err(Copying::Failed(error)), None) => Err(error),
         }
@@ -315,18 +329,32 @@ impl Syncer {
             return Ok(None);
         }
         let required = &options.require_referrers;
+        let filtered_from = task.tally.source_digest();
         let found = async {
             let digests = match known {
                 [] => vec![root.clone()],
                 known => referrers::below(task, known).await?,
             };
-            let subjects = digests.into_iter().map(|digest| Subject { digest, is_new }).collect();
-            referrers::find(task, subjects, cosign || !required.is_empty(), !required.is_empty()).await
+            // Nothing at the source refers to a filtered index, and what refers to the whole one is not about it.
+            let digests = digests.into_iter().filter(|digest| filtered_from.is_none() || digest != root);
+            let subjects = digests.map(|digest| Subject { digest, is_new }).collect();
+            let attached =
+                referrers::find(task, subjects, cosign || !required.is_empty(), !required.is_empty()).await?;
+            // What is required of the image is required of the one that was pushed.
+            let of_source = match &filtered_from {
+                Some(digest) if !required.is_empty() => {
+                    let whole = Subject { digest: digest.clone(), is_new: true };
+                    Some(referrers::find(task, vec![whole], true, true).await?)
+                }
+                _ => None,
+            };
+            Ok((attached, of_source))
         };
         match found.await {
-            Ok(attached) => {
-                let lacking = required.iter().find(|wanted| !attached.has(root, |of| is_of(wanted, of)));
-                lacking.map_or(Ok(Some(Ok(attached))), |wanted| Err(lacks(task.request, root, wanted)))
+            Ok((attached, of_source)) => {
+                let (asked, digest) = (of_source.as_ref().unwrap_or(&attached), filtered_from.as_ref().unwrap_or(root));
+                let lacking = required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of)));
+                lacking.map_or(Ok(Some(Ok(attached))), |wanted| Err(lacks(task.request, digest, wanted)))
             }
             Err(Trouble::Refused(error)) => Err(error),
             // Whether what is required is there is not known, so nothing may be copied.

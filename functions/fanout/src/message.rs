@@ -97,9 +97,6 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     if message.begun.is_some() && message.version.is_none() {
         return Err(invalid("it is the rest of a sync (`begun`), and says no `version`"));
     }
-    if message.platforms.is_some() {
-        return Err(invalid("`platforms` is not supported by this version; leave it out to copy the whole index"));
-    }
     if let Some(wrong) = message.referrers.iter().flat_map(Referrers::mistakes).next() {
         return Err(invalid(&format!("`referrers`.{wrong}")));
     }
@@ -115,7 +112,7 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     let pushed_at = message.pushed_at_ms.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
     let mut requests = match ends {
         Some(ends) => {
-            let options = message.options(SyncOptions::default());
+            let options = message.options(SyncOptions::default()).map_err(|wrong| invalid(&wrong))?;
             let (heard, attached) = (message.heard, message.attached);
             let request = |(source, destination)| {
                 let (expected, options) = (expected.clone(), options.clone());
@@ -206,7 +203,7 @@ fn by_rules(
         return Err(invalid(&text));
     }
     for request in &mut requests {
-        request.options = message.options(take(&mut request.options));
+        request.options = message.options(take(&mut request.options)).map_err(|wrong| invalid(&wrong))?;
     }
     Ok(requests)
 }

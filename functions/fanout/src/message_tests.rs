@@ -49,7 +49,11 @@ fn what_on_push_queues_reads_back_as_it_was() {
         source: "111122223333.dkr.ecr.us-east-1.amazonaws.com/app:v1".parse().unwrap(),
         destination: "ghcr.io/acme/app:v1".parse().unwrap(),
         expected: Some(Digest::of(b"x")),
-        options: SyncOptions { existing_tag: ExistingTag::Fail, ..SyncOptions::default() },
+        options: SyncOptions {
+            existing_tag: ExistingTag::Fail,
+            platforms: Some(vec!["linux/arm64/v8".parse().unwrap(), "windows(10.0.17763)/amd64".parse().unwrap()]),
+            ..SyncOptions::default()
+        },
         pushed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         repeated: false,
         tried: false,
@@ -197,9 +201,19 @@ fn what_is_no_message_says_why() {
         (r#"{"source":"alpine","destination":"ghcr.io/a/b:c"}"#, ErrorType::InvalidReference, "alpine"),
         (r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/b:c"}"#, ErrorType::InvalidReference, "same"),
         (
-            r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","platforms":["linux/amd64"]}"#,
+            r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","platforms":["linux/amd64","linux"]}"#,
             ErrorType::InvalidEvent,
-            "platforms",
+            "`platforms`[1]: `linux` is no platform",
+        ),
+        (
+            r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","platforms":[]}"#,
+            ErrorType::InvalidEvent,
+            "`platforms`: an empty list",
+        ),
+        (
+            r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","platforms":"linux/amd64"}"#,
+            ErrorType::InvalidEvent,
+            "sequence",
         ),
         (
             r#"{"source":"ghcr.io/a/b:c","destination":"ghcr.io/a/d:c","expected_digest":"1"}"#,

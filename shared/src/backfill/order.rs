@@ -239,7 +239,8 @@ impl Scope {
 
 /// The rule that a backfill with a destination of its own is.
 fn own_rule(order: &Order, destination: &str, scope: &Option<Scope>, mistakes: &mut Vec<String>) -> Rules {
-    let source = SourceSettings { registry: scope.as_ref().map(|scope| scope.registry.clone()), repository: None };
+    let source =
+        SourceSettings { registry: scope.as_ref().map(|scope| scope.registry.clone()), ..SourceSettings::default() };
     let settings = RuleSettings {
         name: Some("of the backfill".to_owned()),
         source,

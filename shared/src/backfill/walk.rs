@@ -1,6 +1,7 @@
 //! One invocation's way through registries, their repositories and their images.
 
 mod compare;
+mod filtered;
 
 use std::{
     cmp::Reverse,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     deadline::DeadlinePassed,
     error::{Error, ErrorType},
+    limits::ByteBudget,
     oci::Reference,
     queue::Queue,
     registry::{ListedImage, Listing, Run, Side},
@@ -65,6 +67,7 @@ impl From<DeadlinePassed> for Stop {
 /// A walk, how far it has come, and what it has found and not sent yet.
 pub(super) struct Walk<'w> {
     listings: &'w dyn Listings,
+    budget: &'w ByteBudget,
     order: &'w Order,
     plan: &'w Plan<'w>,
     queue: Option<&'w dyn Queue>,
@@ -83,6 +86,7 @@ pub(super) struct Walk<'w> {
 impl<'w> Walk<'w> {
     pub(super) fn new(
         listings: &'w dyn Listings,
+        budget: &'w ByteBudget,
         order: &'w Order,
         plan: &'w Plan<'w>,
         queue: Option<&'w dyn Queue>,
@@ -92,6 +96,7 @@ impl<'w> Walk<'w> {
         cursor.counts.invocations += 1;
         Self {
             listings,
+            budget,
             order,
             plan,
             queue,

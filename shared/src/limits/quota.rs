@@ -69,7 +69,8 @@ struct Leave {
     lease: ByteLease,
     _streams: StreamPermit,
     _read: Slot,
-    _upload: Slot,
+    /// None where nothing is sent on.
+    _upload: Option<Slot>,
 }
 
 /// Why a copy is not begun.
@@ -100,11 +101,29 @@ impl CopyLimits<'_> {
         };
         let (streams, lease) = deadline.bound(inner).await.map_err(|_| Refused::DeadlinePassed)??;
         let start = Mutex::new(Some(start));
-        Ok(Admitted(Arc::new(Leave { start, lease, _streams: streams, _read: read, _upload: upload })))
+        Ok(Admitted(Arc::new(Leave { start, lease, _streams: streams, _read: read, _upload: Some(upload) })))
     }
 }
 
 impl Admitted {
+    /// Waits for leave to read `bytes` at most that are not sent on, in the order that copies keep.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`].
+    pub async fn to_read(
+        reads: &Quota,
+        source: &StreamCap,
+        budget: &ByteBudget,
+        bytes: u64,
+        deadline: &Deadline,
+    ) -> Result<Self, NotAdmitted> {
+        let read = reads.admit(deadline).await?;
+        let inner = async { (source.one().await, budget.reserve(bytes).await) };
+        let (streams, lease) = deadline.bound(inner).await.map_err(|_| NotAdmitted::DeadlinePassed)?;
+        let start = Mutex::new(None);
+        Ok(Self(Arc::new(Leave { start, lease, _streams: streams, _read: read, _upload: None })))
+    }
+
     /// The bytes that the copy may hold.
     #[must_use]
     pub fn lease(&self) -> &ByteLease {

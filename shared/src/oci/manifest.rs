@@ -253,7 +253,7 @@ fn push_blob(blobs: &mut Vec<Blob>, descriptor: &Descriptor) -> Result<(), Manif
 /// Whether an index calls it a layer or a configuration, so that it is no manifest.
 ///
 /// Source: OCI image-spec and Docker's image manifest v2 schema 2, media types; BuildKit, "Registry cache".
-fn is_blob(media_type: &str) -> bool {
+pub(super) fn is_blob(media_type: &str) -> bool {
     const FAMILIES: [&str; 6] = [
         "application/vnd.oci.image.layer.",
         "application/vnd.oci.image.config.",

@@ -60,12 +60,17 @@ impl Reference {
         }
         // The limit that many clients put on host and name together (OCI distribution-spec, "Pulling manifests").
         if registry.len() + 1 + repository.len() > 255 {
-            return Err(wrong("registry and repository together are over 255 characters"));
+            let characters = registry.len() + 1 + repository.len();
+            return Err(wrong(&format!("registry and repository have {characters} characters together, over 255")));
         }
         if let Some(tag) = tag
             && !valid_tag(tag)
         {
-            return Err(wrong("a tag is up to 128 letters, digits, _ . and -, and begins with none of . and -"));
+            let characters = tag.chars().count();
+            return Err(wrong(&format!(
+                "a tag is up to 128 letters, digits, _ . and -, and begins with none of . and -; this one has {characters} \
+                 characters"
+            )));
         }
         if tag.is_none() && digest.is_none() {
             return Err(wrong("a tag (:TAG) or a digest (@sha256:…) is missing"));

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    oci::Platform,
     request::{ExistingTag, Referrers, SyncOptions, SyncRequest},
     sync::Begun,
 };
@@ -27,7 +28,7 @@ pub struct ImageMessage {
     /// Further tags of the same image: copied once, they are put one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<FurtherTag>,
-    /// Not supported by this version.
+    /// Only these platforms, as a rule names them; left out: the whole index, or what the rules say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Vec<String>>,
     /// What of what is attached to the image goes with it; left out: all, or what the rules say.
@@ -89,7 +90,7 @@ impl ImageMessage {
             source: first.source.to_string(),
             destination: Some(first.destination.to_string()),
             tags: further.iter().map(tag).collect(),
-            platforms: None,
+            platforms: first.options.platforms.as_ref().map(|list| list.iter().map(ToString::to_string).collect()),
             referrers: Some(first.options.referrers.clone()),
             require_referrers: Some(first.options.require_referrers.clone()).filter(|types| !types.is_empty()),
             existing_tag: Some(first.options.existing_tag),
@@ -102,13 +103,20 @@ impl ImageMessage {
     }
 
     /// How its image is synced: as it says itself, and else as `by_rules`.
-    #[must_use]
-    pub fn options(&self, by_rules: SyncOptions) -> SyncOptions {
-        SyncOptions {
+    ///
+    /// # Errors
+    /// What is wrong with `platforms`, and where in it.
+    pub fn options(&self, by_rules: SyncOptions) -> Result<SyncOptions, String> {
+        let platforms = match &self.platforms {
+            Some(list) => Some(Platform::list(list).map_err(|wrong| format!("`platforms`{}", wrong.join("; ")))?),
+            None => by_rules.platforms,
+        };
+        Ok(SyncOptions {
             existing_tag: self.existing_tag.unwrap_or(by_rules.existing_tag),
             referrers: self.referrers.clone().unwrap_or(by_rules.referrers),
             require_referrers: self.require_referrers.clone().unwrap_or(by_rules.require_referrers),
-        }
+            platforms,
+        })
     }
 }
 

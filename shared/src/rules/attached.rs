@@ -30,7 +30,9 @@ impl Rules {
             Some(Verdict::Sync(requests)) => requests,
             Some(Verdict::Ignore(_)) | None => Vec::new(),
         };
-        for rule in self.0.iter().filter(|rule| rule.options.referrers.wanted() && rule.takes_repository(&source)) {
+        for rule in self.0.iter().filter(|rule| {
+            rule.options.referrers.wanted() && rule.takes_repository(source.registry(), source.repository())
+        }) {
             for template in &rule.destinations {
                 let places = [template.fill(&one, Some(&first)), template.fill(&other, Some(&second))];
                 let [Ok(place), Ok(same)] = places else { continue };

@@ -1,6 +1,6 @@
 //! What the rules say of whole repositories and registries, for whoever lists them.
 
-use super::{Rule, Rules, same_registry};
+use super::{Rule, Rules};
 use crate::{oci::Reference, settings::RuleSettings};
 
 /// Where a rule takes images from.
@@ -49,9 +49,6 @@ impl Rules {
     /// Whether some rule takes images of this repository.
     #[must_use]
     pub fn take_repository(&self, registry: &str, repository: &str) -> bool {
-        self.0.iter().any(|rule| {
-            rule.registry.as_deref().is_none_or(|own| same_registry(own, registry))
-                && rule.repository.as_ref().is_none_or(|globs| globs.is_match(repository))
-        })
+        self.0.iter().any(|rule| rule.takes_repository(registry, repository))
     }
 }

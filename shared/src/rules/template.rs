@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Reference, normalize_host},
-    provider::EcrHost,
+    provider::{EcrHost, unfit_name},
 };
 
 /// `registry/path:tag` with `{registry}`, `{repository}`, `{name}`, `{tag}`, `{digest}` in it.
@@ -70,10 +70,27 @@ impl Template {
         let example = Reference::new("registry.example.com", "team/app", Some("v1"), None);
         let example = example.map_err(|error| error.to_string())?;
         let filled = self.fill(&example, Some(&Digest::of(b""))).map_err(|error| error.message)?;
-        match (filled.tag(), filled.digest()) {
-            (Some(_), Some(_)) => Err(format!("`{text}` names a tag and a digest; leave one out")),
-            _ => Ok(()),
+        if let (Some(_), Some(_)) = (filled.tag(), filled.digest()) {
+            return Err(format!("`{text}` names a tag and a digest; leave one out"));
         }
+        self.check_name(text)
+    }
+
+    /// Finds what its registry could hold under no name of a source.
+    fn check_name(&self, text: &str) -> Result<(), String> {
+        let mut reasons = Vec::new();
+        for repository in ["app", "team/app", "team/of/app"] {
+            let source = Reference::new("registry.example.com", repository, Some("v1"), None);
+            let Some(filled) = source.ok().and_then(|source| self.fill(&source, Some(&Digest::of(b""))).ok()) else {
+                return Ok(());
+            };
+            match unfit_name(filled.registry(), filled.repository()) {
+                Some(reason) => reasons.push(reason),
+                None => return Ok(()),
+            }
+        }
+        let reason = reasons.pop().unwrap_or_default();
+        Err(format!("`{text}` gives no name that its registry takes: {reason}"))
     }
 
     /// Whether it leads every image of `registry` onto itself.

@@ -43,7 +43,8 @@ pub struct RuleSettings {
     /// Where to: references with `{registry}`, `{repository}`, `{name}`, `{tag}` and `{digest}` filled in. No tag
     /// part means `:{tag}`.
     pub destinations: Vec<String>,
-    /// Not supported by this version: only the whole index is copied.
+    /// Copy only these platforms, `OS/ARCHITECTURE[/VARIANT]`, such as `linux/arm64` or `windows(10.0.17763)/amd64`: of an
+    /// index a new one, with a digest of its own. Left out: the whole index, byte for byte.
     #[serde(default)]
     pub platforms: Option<Vec<String>>,
     /// Copy what is attached to the image (signatures, SBOMs, attestations): `true` (the default), `false`, or lists of
@@ -71,6 +72,9 @@ pub struct SourceSettings {
     /// A glob: `*` stays within a path component, `**` crosses them, `{a,b}` chooses; left out: any.
     #[serde(default)]
     pub repository: Option<String>,
+    /// Globs of repositories that are left out.
+    #[serde(default)]
+    pub exclude: Vec<String>,
 }
 
 /// Which tags a rule takes.

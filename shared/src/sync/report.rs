@@ -48,9 +48,12 @@ pub struct SyncReport {
     pub source: String,
     /// To where.
     pub destination: String,
-    /// What was synced.
+    /// What was synced: the digest that it has at the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The digest that it has at the source, where that is another one: only some of its platforms were wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_digest: Option<String>,
     /// Manifests.
     pub manifests: ManifestCounts,
     /// Blobs.
@@ -177,6 +180,8 @@ pub(super) struct Tally {
     half_sent: Mutex<Vec<HalfSent>>,
     /// Blobs that the end of this one cut.
     cut: Mutex<Vec<String>>,
+    /// The digest at the source of what was filtered.
+    filtered_from: Mutex<Option<Digest>>,
 }
 
 impl Tally {
@@ -198,6 +203,16 @@ impl Tally {
     /// The blob was cut, and all that was sent of it is lost.
     pub(super) fn cut(&self, digest: &Digest) {
         locked(&self.cut).push(digest.to_string());
+    }
+
+    /// What is synced is filtered, and has this digest at the source.
+    pub(super) fn filtered_from(&self, digest: Option<Digest>) {
+        *locked(&self.filtered_from) = digest;
+    }
+
+    /// The digest at the source of what was filtered; `None`: it is the same one.
+    pub(super) fn source_digest(&self) -> Option<Digest> {
+        locked(&self.filtered_from).clone()
     }
 
     /// What the next invocation is told.
@@ -281,6 +296,7 @@ impl Tally {
             ManifestCounts { pushed: pushed as u64, present: (manifests.len() - pushed) as u64 }
         };
         let (source, destination) = (self.source.read(), self.destination.read());
+        let source_digest = locked(&self.filtered_from).take().filter(|_| result.is_ok());
         let (outcome, digest, error) = match result {
             Ok((outcome, digest)) => (outcome, digest.map(|digest| digest.to_string()), None),
             Err(error) => (Outcome::Failed, None, Some(error)),
@@ -297,6 +313,7 @@ impl Tally {
             source: request.source.to_string(),
             destination: request.destination.to_string(),
             digest,
+            source_digest: source_digest.map(|digest| digest.to_string()),
             manifests: manifests(&self.manifests),
             blobs: BlobCounts { transferred: sent.0, mounted: mounted.0, present: present.0 },
             referrers: manifests(&self.referrers),

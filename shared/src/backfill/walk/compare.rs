@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Stop, Walk};
+use super::{Stop, Walk, filtered::Filtered};
 use crate::{
     backfill::{group::is_attachment, order::Scope, summary::Counts},
     error::Error,
@@ -66,13 +66,15 @@ impl Walk<'_> {
             let targets: Vec<String> = requests.iter().map(|request| request.destination.target().to_owned()).collect();
             let listing = self.destination(&registry)?;
             let there = self.times.deadline.bound(listing.digests(&repository, &targets)).await??;
-            for request in requests {
+            let filtered = self.filtered(&requests, &there).await?;
+            for request in &requests {
                 counts.matched += 1;
+                let expected = filtered.get(&Filtered::of(request)).or(request.expected.as_ref());
                 let keep = request.options.existing_tag == ExistingTag::Keep;
                 let count = match there.get(request.destination.target()) {
                     None => &mut counts.missing,
                     // Where an end doesn't say its digest, the sync will find out.
-                    Some(digest) if digest.is_some() && *digest == request.expected => {
+                    Some(digest) if digest.is_some() && digest.as_ref() == expected => {
                         counts.current += 1;
                         continue;
                     }
@@ -83,7 +85,7 @@ impl Walk<'_> {
                     Some(_) => &mut counts.different,
                 };
                 *count += 1;
-                lacking.push(request);
+                lacking.push(request.clone());
             }
         }
         Ok((counts, lacking))

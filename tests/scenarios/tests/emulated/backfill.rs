@@ -49,7 +49,7 @@ pub(crate) async fn backfilled(world: &World, function: &mut Function, order: Va
 }
 
 /// Does the work that was enqueued.
-async fn drained(world: &World, function: &mut Function) {
+pub(crate) async fn drained(world: &World, function: &mut Function) {
     let deliveries = EventSource::new(world.aws.sqs(), "work").batch_size(10).timeout(LIMIT).drain(function, 100).await;
     for delivery in deliveries {
         assert!(delivery.kept.is_empty(), "{delivery:?}");

@@ -39,14 +39,35 @@ fn hopeless(destination_host: &str) -> Vec<(Value, &'static str, &'static str)> 
         (both(&source, &format!("{destination_host}/../app:v1")), "InvalidReference", "lower-case"),
         (both(&source, "https://ghcr.io/acme/app:v1"), "InvalidReference", "`https://ghcr.io/acme/app:v1`"),
         (both(&source, &source), "InvalidReference", "are the same"),
-        (both(&source, &format!("{destination_host}/m@{}", digest("1"))), "InvalidReference", "which can move"),
+        (both(&source, &format!("{destination_host}/mirror@{}", digest("1"))), "InvalidReference", "which can move"),
         (both(&source, &format!("{destination}@{}", digest("1"))), "InvalidReference", "a tag and a digest"),
         (
-            both(&format!("{SOURCE}/team/app@{}", digest("0")), &format!("{destination_host}/m@{}", digest("1"))),
+            both(&format!("{SOURCE}/team/app@{}", digest("0")), &format!("{destination_host}/mirror@{}", digest("1"))),
             "InvalidReference",
             "another digest than the source",
         ),
+        (
+            both(&source, &format!("{destination_host}/m:v1")),
+            "InvalidReference",
+            "ECR takes names of 2 to 256 characters",
+        ),
+        (both(&source, "docker.io/acme/team/app:v1"), "InvalidReference", "Docker Hub takes NAMESPACE/NAME"),
+        (
+            both(&source, &format!("{destination}-{}", "x".repeat(126))),
+            "InvalidReference",
+            "this one has 129 characters",
+        ),
+        (of_platforms(&source, &destination, json!([])), "InvalidEvent", "`platforms`: an empty list"),
+        (
+            of_platforms(&source, &destination, json!(["linux"])),
+            "InvalidEvent",
+            "`platforms`[0]: `linux` is no platform",
+        ),
     ]
+}
+
+fn of_platforms(source: &str, destination: &str, platforms: Value) -> Value {
+    json!({ "source": source, "destination": destination, "platforms": platforms })
 }
 
 #[tokio::test]
