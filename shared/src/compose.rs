@@ -18,7 +18,7 @@ use crate::{
     config::{Config, RegistryConfig},
     ecr::{
         EcrApi, EcrArchive, EcrAvailability, EcrListing, EcrLogin, EcrPublicApi, EcrPublicAvailability, EcrPublicLogin,
-        EcrPublicRepositories, EcrRepositories,
+        EcrPublicRepositories, EcrPublicTags, EcrRepositories, EcrTags,
     },
     error::{Error, ErrorType},
     google::GoogleLogin,
@@ -27,13 +27,15 @@ use crate::{
     provider::Provider,
     queue::{SourceQueues, SqsQueue},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, Quotas, RegistryClient, Repository,
-        Run, SentLately, Side,
+        AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, OciTags, Quotas, RegistryClient,
+        Repository, Run, SentLately, Side, Untagging,
     },
     retry::RetryPolicy,
     secrets::{IdentityLogin, SecretLogin, SecretStore},
     settings::{ConfigSource, Environment},
-    sync::{Destination, Ends, RepositoryCreation, Source, SourceDiagnosis, Syncer, Withheld},
+    sync::{
+        Destination, Ends, RemovalEnds, Remover, RepositoryCreation, Source, SourceDiagnosis, Syncer, TagsAt, Withheld,
+    },
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
 };
 
@@ -45,6 +47,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Syncs images.
     pub syncer: Syncer,
+    /// Removes tags that were deleted at their source.
+    pub remover: Remover,
     /// Finds images that are missing at destinations.
     pub backfiller: Backfiller,
     /// The work queue, where there is one.
@@ -95,6 +99,7 @@ impl App {
         let queue = |url: &Option<String>| url.clone().map(|url| SqsQueue::new(Arc::clone(&aws), url));
         Ok(Self {
             backfiller: Backfiller::new(Arc::clone(&registries) as Arc<dyn Listings>, Arc::clone(&config)),
+            remover: Remover::new(Arc::clone(&registries) as Arc<dyn RemovalEnds>, budget.clone()),
             syncer: Syncer::new(registries, config.limits, budget),
             queue: queue(&environment.queue_url),
             dead_letters: queue(&environment.dead_letter_queue_url),
@@ -330,6 +335,19 @@ impl Ends for Registries {
         });
         let repository = Repository::destination(known.client, name, mount_from.as_deref(), run);
         Ok(Destination { repository, mount_from, availability, creation })
+    }
+}
+
+impl RemovalEnds for Registries {
+    fn tags(&self, reference: &Reference, run: Run) -> Result<TagsAt, Error> {
+        let known = self.known(reference.registry())?;
+        let (name, meter) = (reference.repository(), Arc::clone(&run.meter));
+        let untagging: Arc<dyn Untagging> = match known.api {
+            Some(Api::Private(api)) => Arc::new(EcrTags::new(api, name, meter)),
+            Some(Api::Public(api)) => Arc::new(EcrPublicTags::new(api, name, meter)),
+            None => Arc::new(OciTags::new(Arc::clone(&known.client), name, run.clone())?),
+        };
+        Ok(TagsAt { repository: Repository::destination(known.client, name, None, run), untagging })
     }
 }
 

@@ -8,6 +8,7 @@ mod credentials;
 mod listing;
 mod policies;
 mod public;
+mod removal;
 mod repository;
 
 pub use api::EcrApi;
@@ -16,4 +17,5 @@ pub use availability::EcrAvailability;
 pub use credentials::{EcrLogin, EcrPublicLogin};
 pub use listing::EcrListing;
 pub use public::{EcrPublicApi, EcrPublicAvailability, EcrPublicRepositories};
+pub use removal::{EcrPublicTags, EcrTags};
 pub use repository::EcrRepositories;

@@ -18,6 +18,8 @@ use crate::{
 pub enum Event {
     /// An image was pushed.
     Pushed(Pushed),
+    /// A tag was deleted, or an image; what was known of it.
+    Deleted(Pushed),
     /// Nothing to do; why.
     Ignored(String),
 }
@@ -50,24 +52,27 @@ pub fn read(payload: Value) -> Result<Event, Error> {
     }
     let action: ImageAction =
         serde_json::from_value(event.detail).map_err(|error| invalid(format!("its `detail`: {error}")))?;
-    if action.action_type != "PUSH" {
-        return Ok(Event::Ignored(format!("action-type is {}, not PUSH", action.action_type)));
-    }
+    let deleted = match action.action_type.as_str() {
+        "PUSH" => false,
+        "DELETE" => true,
+        other => return Ok(Event::Ignored(format!("action-type is {other}, neither PUSH nor DELETE"))),
+    };
     if action.result != "SUCCESS" {
-        return Ok(Event::Ignored(format!("the push ended with {}, not SUCCESS", action.result)));
+        let what = if deleted { "deletion" } else { "push" };
+        return Ok(Event::Ignored(format!("the {what} ended with {}, not SUCCESS", action.result)));
     }
     let tag = action.image_tag.filter(|tag| !tag.is_empty());
     let digest = match action.image_digest.filter(|digest| !digest.is_empty()).map(|digest| digest.parse()) {
         None => None,
         Some(Ok(digest)) => Some(digest),
         // A tag is resolved anew; AWS's own sample event has a digest of 58 digits.
-        Some(Err(error)) if tag.is_some() => {
+        Some(Err(error)) if tag.is_some() || deleted => {
             tracing::warn!(%error, "the event's image-digest is not used");
             None
         }
         Some(Err(error)) => return Err(invalid(format!("its `detail.image-digest`: {error}"))),
     };
-    if tag.is_none() && digest.is_none() {
+    if tag.is_none() && digest.is_none() && !deleted {
         return Err(invalid("its `detail` has neither an image-tag nor an image-digest".to_owned()));
     }
     // No event carries the registry's host: it follows from the account and the region.
@@ -79,13 +84,8 @@ pub fn read(payload: Value) -> Result<Event, Error> {
     if EcrHost::parse(&registry).is_none() {
         return Err(invalid(format!("its `region` `{region}` is none")));
     }
-    Ok(Event::Pushed(Pushed {
-        registry,
-        repository: action.repository_name,
-        tag,
-        digest,
-        at: event.time.map(Into::into),
-    }))
+    let about = Pushed { registry, repository: action.repository_name, tag, digest, at: event.time.map(Into::into) };
+    Ok(if deleted { Event::Deleted(about) } else { Event::Pushed(about) })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ fn sample(name: &str) -> Value {
 fn pushed(name: &str) -> Pushed {
     match read(sample(name)).unwrap() {
         Event::Pushed(pushed) => pushed,
-        Event::Ignored(reason) => panic!("{name} was ignored: {reason}"),
+        other => panic!("{name} is no push: {other:?}"),
     }
 }
 
@@ -32,7 +32,6 @@ fn pushes_are_read() {
 fn what_is_no_push_is_ignored_with_a_reason() {
     for (name, part) in [
         ("ecr-push-failed", "FAILURE"),
-        ("ecr-delete", "DELETE"),
         ("ecr-archive", "UPDATE_STORAGE_CLASS"),
         ("ecr-referrer", "ECR Referrer Action"),
         ("ecr-replication", "ECR Replication Action"),
@@ -41,9 +40,26 @@ fn what_is_no_push_is_ignored_with_a_reason() {
     ] {
         match read(sample(name)).unwrap() {
             Event::Ignored(reason) => assert!(reason.contains(part), "{name}: {reason}"),
-            Event::Pushed(_) => panic!("{name} was taken for a push"),
+            other => panic!("{name} was taken for work: {other:?}"),
         }
     }
+}
+
+#[test]
+fn deletions_are_read_with_what_they_tell() {
+    let deleted = |event| match read(event).unwrap() {
+        Event::Deleted(deleted) => deleted,
+        other => panic!("{other:?}"),
+    };
+    let tag = deleted(sample("ecr-delete"));
+    assert_eq!((tag.repository.as_str(), tag.tag.as_deref()), ("team/app", Some("v1.0.0")));
+    assert!(tag.digest.is_some());
+    let mut untagged = sample("ecr-delete");
+    untagged["detail"]["image-tag"] = "".into();
+    assert_eq!(deleted(untagged).tag, None);
+    let mut failed = sample("ecr-delete");
+    failed["detail"]["result"] = "FAILURE".into();
+    assert!(matches!(read(failed).unwrap(), Event::Ignored(reason) if reason.contains("deletion ended with FAILURE")));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod blob;
 mod listing;
 mod manifest;
 mod refusal;
+mod removal;
 mod request;
 mod sent;
 mod upload;
@@ -24,6 +25,7 @@ pub use blob::{BlobsAt, OpenedBlob};
 pub use listing::{ListedImage, Listing, OciListing, Page};
 pub use manifest::ManifestHead;
 pub use refusal::CREATE_ADVICE;
+pub use removal::{OciTags, Untagging};
 pub use sent::SentLately;
 pub use upload::{ChunkTaken, CopyWindow, Session, Started};
 
@@ -74,6 +76,7 @@ pub struct Quotas {
     start_upload: Quota,
     upload: Quota,
     list: Quota,
+    remove_tag: Quota,
 }
 
 impl Quotas {
@@ -90,6 +93,7 @@ impl Quotas {
             start_upload: quota(Action::StartUpload),
             upload: quota(Action::Upload),
             list: quota(Action::List),
+            remove_tag: quota(Action::RemoveTag),
         }
     }
 
@@ -105,6 +109,7 @@ impl Quotas {
             Action::StartUpload => &self.start_upload,
             Action::Upload => &self.upload,
             Action::List => &self.list,
+            Action::RemoveTag => &self.remove_tag,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What is to be synced: one image, from one place to another.
 
 mod referrers;
+mod removal;
 
 use std::time::SystemTime;
 
 pub use referrers::{Referrers, TypeLists};
+pub use removal::{Delete, RemovalRequest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,6 @@
 //! Which images go where: globs, version ranges and templates, from a pushed image to sync requests. Pure.
 
+mod removals;
 mod sources;
 mod template;
 
@@ -7,6 +8,8 @@ use std::{collections::HashSet, time::SystemTime};
 
 pub(crate) use globset::GlobSet;
 use globset::{GlobBuilder, GlobSetBuilder};
+use removals::DeleteContext;
+pub use removals::RemovalVerdict;
 use semver::{Version, VersionReq};
 pub use sources::{RuleSource, is_glob};
 use template::Template;
@@ -15,7 +18,7 @@ use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Reference, normalize_host},
     provider::EcrHost,
-    request::{SyncOptions, SyncRequest},
+    request::{Delete, SyncOptions, SyncRequest},
     settings::{RuleSettings, TagSettings, Untagged},
 };
 
@@ -36,6 +39,7 @@ struct Rule {
     tags: TagFilter,
     destinations: Vec<Template>,
     untagged: Untagged,
+    delete: Option<Delete>,
     options: SyncOptions,
 }
 
@@ -183,6 +187,7 @@ impl Rules {
 impl Rule {
     fn compile(position: usize, settings: RuleSettings, mistakes: &mut Vec<String>) -> Self {
         let path = format!("rules[{position}]");
+        let (delete, context) = (settings.delete, DeleteContext::of(&settings));
         let name = settings.name.unwrap_or_else(|| path.clone());
         let registry = settings.source.registry.and_then(|registry| {
             let host = normalize_host(&registry);
@@ -218,7 +223,10 @@ impl Rule {
         let wrong = settings.referrers.mistakes();
         mistakes.extend(wrong.into_iter().map(|wrong| format!("{path}.referrers.{wrong}")));
         let options = SyncOptions { existing_tag: settings.existing_tag, referrers: settings.referrers };
-        Self { name, registry, repository_text, repository, tags, destinations, untagged: settings.untagged, options }
+        let untagged = settings.untagged;
+        let rule = Self { name, registry, repository_text, repository, tags, destinations, untagged, delete, options };
+        rule.check_delete(&context, &path, mistakes);
+        rule
     }
 
     /// Whether a push of `reference` is one for this rule.

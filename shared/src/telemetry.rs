@@ -1,10 +1,13 @@
 //! What operators see: log lines in Lambda's JSON shape, one result line for each sync, metrics in it.
 
+mod removal;
+
 use std::{
     io::Write,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+pub use removal::removal;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};

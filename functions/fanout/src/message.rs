@@ -12,8 +12,8 @@ use transfer::{
     event::{self, Event},
     oci::{Digest, Reference},
     queue::{FurtherTag, ImageMessage, MESSAGE_VERSION, places},
-    request::{Referrers, SyncOptions, SyncRequest},
-    rules::{Pushed, Rules, Verdict},
+    request::{Referrers, RemovalRequest, SyncOptions, SyncRequest},
+    rules::{Pushed, RemovalVerdict, Rules, Verdict},
     sync::Begun,
 };
 
@@ -23,6 +23,8 @@ pub(crate) enum Message {
     /// An image: its syncs, those of one place together. The first one of a place copies, the others put further tags. And
     /// what earlier invocations have done of the first one.
     Sync(Vec<Vec<SyncRequest>>, Begun),
+    /// A tag that was deleted, and the tags that follow it.
+    Remove(Pushed, Vec<RemovalRequest>),
     /// A source to be listed.
     Backfill(Box<Order>),
     /// Nothing to do; why.
@@ -74,6 +76,12 @@ fn check_version(version: Option<&Value>) -> Result<(), Error> {
 fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
     let pushed = match event::read(event)? {
         Event::Pushed(pushed) => pushed,
+        Event::Deleted(deleted) => {
+            return Ok(match rules.removals(&deleted)? {
+                RemovalVerdict::Remove(requests) => Message::Remove(deleted, requests),
+                RemovalVerdict::Ignore(reason) => Message::Ignored(reason.to_owned()),
+            });
+        }
         Event::Ignored(reason) => return Ok(Message::Ignored(reason)),
     };
     Ok(match rules.verdict(&pushed)? {

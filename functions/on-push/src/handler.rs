@@ -14,8 +14,8 @@ use transfer::{
     event::{self, Event},
     queue::{ImageMessage, Queue},
     request::SyncRequest,
-    rules::Verdict,
-    sync::{Begun, SyncReport},
+    rules::{Pushed, RemovalVerdict, Verdict},
+    sync::{Begun, RemovalReport, SyncReport},
 };
 
 /// What the function answers.
@@ -29,6 +29,7 @@ pub(crate) struct Answer {
 #[serde(untagged)]
 enum Entry {
     Synced(Box<SyncReport>),
+    Removed(Box<RemovalReport>),
     Queued { outcome: &'static str, source: String, destination: String },
     Ignored { outcome: &'static str, reason: String },
 }
@@ -37,6 +38,7 @@ enum Entry {
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
     let pushed = match event::read(invocation.payload.clone())? {
         Event::Pushed(pushed) => pushed,
+        Event::Deleted(deleted) => return removed(&app, &invocation, &deleted).await,
         Event::Ignored(reason) => return Ok(ignored(reason)),
     };
     let requests = match app.config.rules.verdict(&pushed)? {
@@ -58,6 +60,27 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
     match failure(&results) {
         Some(error) => Err(error.into()),
         None => Ok(Answer { results: results.into_iter().map(|report| Entry::Synced(Box::new(report))).collect() }),
+    }
+}
+
+/// Removes what follows a deleted tag, one destination after the other: each takes a few requests.
+async fn removed(app: &App, invocation: &Invocation, deleted: &Pushed) -> Result<Answer, HandlerError> {
+    let requests = match app.config.rules.removals(deleted)? {
+        RemovalVerdict::Remove(requests) => requests,
+        RemovalVerdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
+    };
+    let (mut results, mut errors) = (Vec::new(), Vec::new());
+    let number = requests.len();
+    for request in requests {
+        let (removal, synced) = invocation.remove(app, &request, deleted).await?;
+        let failed = removal.error.clone().or_else(|| synced.as_ref()?.error.clone());
+        errors.extend(failed.map(|error| (removal.destination.clone(), error)));
+        results.push(Entry::Removed(Box::new(removal)));
+        results.extend(synced.map(|report| Entry::Synced(Box::new(report))));
+    }
+    match worst(&errors, number) {
+        Some(error) => Err(error.into()),
+        None => Ok(Answer { results }),
     }
 }
 
@@ -91,16 +114,17 @@ async fn queued(queue: &dyn Queue, requests: &[SyncRequest]) -> Result<Answer, E
 /// The invocation's error, if any sync failed. One that may succeed later comes first: Lambda runs the event again
 /// then, which is what it needs, and what cannot be mended fails again as plainly.
 fn failure(reports: &[SyncReport]) -> Option<Error> {
-    let errors: Vec<(&SyncReport, &Error)> =
-        reports.iter().filter_map(|report| Some((report, report.error.as_ref()?))).collect();
-    let (_, main) = *errors.iter().min_by_key(|(_, error)| error.class() == transfer::error::Class::Never)?;
-    if reports.len() == 1 {
+    let failed = reports.iter().filter_map(|report| Some((report.destination.clone(), report.error.clone()?)));
+    worst(&failed.collect::<Vec<_>>(), reports.len())
+}
+
+/// The error of `number` destinations, of which these failed.
+fn worst(errors: &[(String, Error)], number: usize) -> Option<Error> {
+    let (_, main) = errors.iter().min_by_key(|(_, error)| error.class() == transfer::error::Class::Never)?;
+    if number == 1 {
         return Some(main.clone());
     }
     let texts: Vec<String> =
-        errors.iter().map(|(report, error)| format!("{}: {}: {error}", report.destination, error.error_type)).collect();
-    Some(Error::new(
-        main.error_type,
-        format!("{} of {} destinations failed: {}", errors.len(), reports.len(), texts.join("; ")),
-    ))
+        errors.iter().map(|(destination, error)| format!("{destination}: {}: {error}", error.error_type)).collect();
+    Some(Error::new(main.error_type, format!("{} of {number} destinations failed: {}", errors.len(), texts.join("; "))))
 }

@@ -249,6 +249,7 @@ fn own_rule(order: &Order, destination: &str, scope: &Option<Scope>, mistakes: &
         referrers: crate::request::Referrers::default(),
         untagged: crate::settings::Untagged::Skip,
         existing_tag: crate::request::ExistingTag::Overwrite,
+        delete: None,
     };
     Rules::of(settings).unwrap_or_else(|wrong| {
         let named = |text: String| {

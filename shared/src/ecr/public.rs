@@ -49,7 +49,7 @@ impl EcrPublicApi {
     }
 
     /// Where and as whom, for errors.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         match &self.role {
             Some(role) => format!("{REGION}, as {}", role.arn),
             None => format!("{REGION}, as the function's role"),
@@ -58,7 +58,7 @@ impl EcrPublicApi {
 }
 
 /// A repository as the API names it: what stands behind the alias.
-fn without_alias(repository: &str) -> &str {
+pub(super) fn without_alias(repository: &str) -> &str {
     repository.split_once('/').map_or(repository, |(_, name)| name)
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     provider::Provider,
-    request::{ExistingTag, Referrers},
+    request::{Delete, ExistingTag, Referrers},
 };
 
 /// The configuration of both functions.
@@ -56,6 +56,9 @@ pub struct RuleSettings {
     /// What to do with a tag that the destination has, at another digest.
     #[serde(default)]
     pub existing_tag: ExistingTag,
+    /// Follow the deletion of a tag; left out: nothing is ever removed. Doesn't go with `platforms`.
+    #[serde(default)]
+    pub delete: Option<Delete>,
 }
 
 /// Which repositories a rule takes.

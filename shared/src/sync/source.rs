@@ -52,6 +52,14 @@ impl Source {
         }
     }
 
+    /// Why the source doesn't give out `target` although it has it; `None`: nothing is known of it.
+    pub(super) async fn withheld(&self, target: &str) -> Result<Option<Withheld>, Error> {
+        match &self.diagnosis {
+            Some(diagnosis) => diagnosis.withheld(target).await,
+            None => Ok(None),
+        }
+    }
+
     /// The same error, with the reason why `target` is missing, where it is missing and the registry knows one. A
     /// question that fails hides nothing.
     pub(super) async fn explained(&self, error: Error, target: &str) -> Error {

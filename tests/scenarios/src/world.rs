@@ -137,6 +137,15 @@ pub fn entry(registry: &Registry, authority: &Authority) -> Value {
     entry
 }
 
+/// The event of a tag's deletion at the source, as ECR sends it: AWS's sample has no media types.
+pub fn delete_event(repository: &str, tag: &str, digest: &str) -> Value {
+    let mut event = push_event(repository, tag, digest);
+    let detail = event["detail"].as_object_mut().expect("it is one");
+    detail.insert("action-type".into(), "DELETE".into());
+    detail.retain(|key, _| !key.ends_with("-media-type"));
+    event
+}
+
 /// The event of a push to the source, as ECR sends it.
 pub fn push_event(repository: &str, tag: &str, digest: &str) -> Value {
     json!({

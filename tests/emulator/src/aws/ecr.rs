@@ -1,6 +1,6 @@
 //! ECR's control API over the emulated registries, so that both sides of it tell one story.
 
-mod images;
+pub(super) mod images;
 pub(super) mod layers;
 pub(super) mod repositories;
 

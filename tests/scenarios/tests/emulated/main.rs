@@ -16,6 +16,8 @@ mod config_sources;
 mod convergence;
 mod crashes;
 mod credentials;
+mod deletes;
+mod deletes_elsewhere;
 mod ecr_public;
 mod ecr_tokens;
 mod empty_blobs;

@@ -60,7 +60,7 @@ fn takes(body: &Value, tagged: bool) -> bool {
     }
 }
 
-pub(super) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
+pub(in crate::aws) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
     let wanted = ids(body)?;
     on(registry, body, |name, repository| {
         if let Some(ids) = wanted {
@@ -159,7 +159,7 @@ pub(super) fn batch_get(registry: &Registry, body: &Value) -> Result<Value, ApiE
     })
 }
 
-pub(super) fn batch_delete(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
+pub(in crate::aws) fn batch_delete(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
     let ids = ids(body)?.ok_or_else(|| invalid("imageIds", "Member must not be null"))?;
     on(registry, body, |_, repository| {
         let (mut gone, mut failures) = (Vec::new(), Vec::new());
