@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -18,23 +19,25 @@ use crate::{
     config::{Config, RegistryConfig},
     ecr::{
         EcrApi, EcrArchive, EcrAvailability, EcrListing, EcrLogin, EcrPublicApi, EcrPublicAvailability, EcrPublicLogin,
-        EcrPublicRepositories, EcrPublicTags, EcrRepositories, EcrTags,
+        EcrPublicRepositories, EcrPublicTags, EcrRepositories, EcrScans, EcrTags,
     },
     error::{Error, ErrorType},
     google::GoogleLogin,
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
-    oci::Reference,
+    oci::{Digest, Reference},
     provider::Provider,
     queue::{SourceQueues, SqsQueue},
     registry::{
         AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, OciTags, Quotas, RegistryClient,
         Repository, Run, SentLately, Side, Untagging,
     },
+    request::Scan,
     retry::RetryPolicy,
     secrets::{IdentityLogin, SecretLogin, SecretStore},
     settings::{ConfigSource, Environment},
     sync::{
-        Destination, Ends, RemovalEnds, Remover, RepositoryCreation, Source, SourceDiagnosis, Syncer, TagsAt, Withheld,
+        Destination, Ends, RemovalEnds, Remover, RepositoryCreation, ScanFindings, Source, SourceDiagnosis, Syncer,
+        TagsAt, Withheld,
     },
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
 };
@@ -309,14 +312,16 @@ impl Ends for Registries {
     fn source(&self, reference: &Reference, run: Run) -> Result<Source, Error> {
         let known = self.known(reference.registry())?;
         let name = reference.repository();
-        let diagnosis = match known.api {
+        let own = match known.api {
             Some(Api::Private(api)) => {
-                let (archive, meter) = (EcrArchive::new(api), Arc::clone(&run.meter));
-                Some(Arc::new(Diagnosis { archive, name: name.to_owned(), meter }) as Arc<dyn SourceDiagnosis>)
+                let (archive, scans) = (EcrArchive::new(Arc::clone(&api)), EcrScans::new(api));
+                Some(Arc::new(OwnApi { archive, scans, name: name.to_owned(), meter: Arc::clone(&run.meter) }))
             }
             Some(Api::Public(_)) | None => None,
         };
-        Ok(Source { repository: Repository::source(known.client, name, run), diagnosis })
+        let diagnosis = own.clone().map(|own| own as Arc<dyn SourceDiagnosis>);
+        let scans = own.map(|own| own as Arc<dyn ScanFindings>);
+        Ok(Source { repository: Repository::source(known.client, name, run), diagnosis, scans })
     }
 
     fn destination(&self, reference: &Reference, source: &Reference, run: Run) -> Result<Destination, Error> {
@@ -351,14 +356,25 @@ impl RemovalEnds for Registries {
     }
 }
 
-/// Tells archived images of one ECR repository from those that are not there.
-struct Diagnosis {
+/// What ECR's API tells of the images of one repository: which are archived, and what scans of them found.
+struct OwnApi {
     archive: EcrArchive,
+    scans: EcrScans,
     name: String,
     meter: Arc<Meter>,
 }
 
-impl SourceDiagnosis for Diagnosis {
+impl ScanFindings for OwnApi {
+    fn scan<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Scan, Error>> {
+        Box::pin(self.scans.of(&self.name, digest, &self.meter))
+    }
+
+    fn age<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
+        Box::pin(self.scans.age(&self.name, digest, &self.meter))
+    }
+}
+
+impl SourceDiagnosis for OwnApi {
     fn withheld<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<Withheld>, Error>> {
         Box::pin(async move {
             let archived = self.archive.holds(&self.name, target, &self.meter).await?;

@@ -10,6 +10,7 @@ mod policies;
 mod public;
 mod removal;
 mod repository;
+mod scan;
 
 pub use api::EcrApi;
 pub use archive::{Archived, EcrArchive};
@@ -19,3 +20,4 @@ pub use listing::EcrListing;
 pub use public::{EcrPublicApi, EcrPublicAvailability, EcrPublicRepositories};
 pub use removal::{EcrPublicTags, EcrTags};
 pub use repository::EcrRepositories;
+pub use scan::EcrScans;

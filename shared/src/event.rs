@@ -3,6 +3,8 @@
 //!
 //! Source: Amazon ECR user guide, "Amazon ECR events and EventBridge"; captured events (see `events/README.md`).
 
+mod scan;
+
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +22,8 @@ pub enum Event {
     Pushed(Pushed),
     /// A tag was deleted, or an image; what was known of it.
     Deleted(Pushed),
+    /// A scan of an image is finished; the image under each of its tags, or by its digest where it has none.
+    Scanned(Vec<Pushed>),
     /// Nothing to do; why.
     Ignored(String),
 }
@@ -40,18 +44,21 @@ struct ImageAction {
 /// # Errors
 /// `InvalidEvent`: it is no event of ECR, or one that lacks what every such event has.
 pub fn read(payload: Value) -> Result<Event, Error> {
-    let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the event can't be used: {reason}"));
     let event: EventBridgeEvent<Value> = serde_json::from_value(payload).map_err(|error| {
-        invalid(format!("it is no EventBridge event ({error}); expected `source`, `detail-type` and `detail`"))
+        invalid(&format!("it is no EventBridge event ({error}); expected `source`, `detail-type` and `detail`"))
     })?;
     if event.source != "aws.ecr" {
-        return Err(invalid(format!("its source is `{}`, expected `aws.ecr`", event.source)));
+        return Err(invalid(&format!("its source is `{}`, expected `aws.ecr`", event.source)));
     }
     if event.detail_type != "ECR Image Action" {
-        return Ok(Event::Ignored(format!("`{}` is no push", event.detail_type)));
+        let (kind, detail) = (event.detail_type, event.detail);
+        return match kind.as_str() {
+            scan::DETAIL_TYPE => scan::read(detail, &registry_of(event.account, event.region)?),
+            _ => Ok(Event::Ignored(format!("`{kind}` is no push"))),
+        };
     }
     let action: ImageAction =
-        serde_json::from_value(event.detail).map_err(|error| invalid(format!("its `detail`: {error}")))?;
+        serde_json::from_value(event.detail).map_err(|error| invalid(&format!("its `detail`: {error}")))?;
     let deleted = match action.action_type.as_str() {
         "PUSH" => false,
         "DELETE" => true,
@@ -70,22 +77,31 @@ pub fn read(payload: Value) -> Result<Event, Error> {
             tracing::warn!(%error, "the event's image-digest is not used");
             None
         }
-        Some(Err(error)) => return Err(invalid(format!("its `detail.image-digest`: {error}"))),
+        Some(Err(error)) => return Err(invalid(&format!("its `detail.image-digest`: {error}"))),
     };
     if tag.is_none() && digest.is_none() && !deleted {
-        return Err(invalid("its `detail` has neither an image-tag nor an image-digest".to_owned()));
+        return Err(invalid("its `detail` has neither an image-tag nor an image-digest"));
     }
-    // No event carries the registry's host: it follows from the account and the region.
-    let account = event.account.filter(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit()));
-    let account = account.ok_or_else(|| invalid("its `account` is missing or not 12 digits".to_owned()))?;
-    let region = event.region.filter(|region| !region.is_empty());
-    let region = region.ok_or_else(|| invalid("its `region` is missing".to_owned()))?;
-    let registry = EcrHost::of_event(&account, &region);
-    if EcrHost::parse(&registry).is_none() {
-        return Err(invalid(format!("its `region` `{region}` is none")));
-    }
+    let registry = registry_of(event.account, event.region)?;
     let about = Pushed { registry, repository: action.repository_name, tag, digest, at: event.time.map(Into::into) };
     Ok(if deleted { Event::Deleted(about) } else { Event::Pushed(about) })
+}
+
+fn invalid(reason: &str) -> Error {
+    Error::new(ErrorType::InvalidEvent, format!("the event can't be used: {reason}"))
+}
+
+/// The registry of an event: no event carries its host, which follows from the account and the region.
+fn registry_of(account: Option<String>, region: Option<String>) -> Result<String, Error> {
+    let account = account.filter(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit()));
+    let account = account.ok_or_else(|| invalid("its `account` is missing or not 12 digits"))?;
+    let region = region.filter(|region| !region.is_empty());
+    let region = region.ok_or_else(|| invalid("its `region` is missing"))?;
+    let registry = EcrHost::of_event(&account, &region);
+    match EcrHost::parse(&registry) {
+        Some(_) => Ok(registry),
+        None => Err(invalid(&format!("its `region` `{region}` is none"))),
+    }
 }
 
 #[cfg(test)]

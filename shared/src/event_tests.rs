@@ -36,7 +36,6 @@ fn what_is_no_push_is_ignored_with_a_reason() {
         ("ecr-referrer", "ECR Referrer Action"),
         ("ecr-replication", "ECR Replication Action"),
         ("ecr-pull-through", "ECR Pull Through Cache Action"),
-        ("ecr-scan", "ECR Image Scan"),
     ] {
         match read(sample(name)).unwrap() {
             Event::Ignored(reason) => assert!(reason.contains(part), "{name}: {reason}"),
@@ -60,6 +59,25 @@ fn deletions_are_read_with_what_they_tell() {
     let mut failed = sample("ecr-delete");
     failed["detail"]["result"] = "FAILURE".into();
     assert!(matches!(read(failed).unwrap(), Event::Ignored(reason) if reason.contains("deletion ended with FAILURE")));
+}
+
+#[test]
+fn finished_scans_are_read_with_each_of_their_tags() {
+    let scanned = |event| match read(event).unwrap() {
+        Event::Scanned(images) => images,
+        other => panic!("{other:?}"),
+    };
+    let images = scanned(sample("ecr-scan"));
+    assert_eq!((images.len(), images[0].tag.as_deref()), (1, Some("v1.4.0")));
+    assert!(images[0].digest.is_some() && images[0].at.is_none());
+    let mut untagged = sample("ecr-scan");
+    untagged["detail"]["image-tags"] = serde_json::json!([]);
+    assert_eq!(scanned(untagged.clone())[0].tag, None);
+    untagged["detail"].as_object_mut().unwrap().remove("image-digest");
+    assert!(matches!(read(untagged).unwrap(), Event::Ignored(_)));
+    let mut failed = sample("ecr-scan");
+    failed["detail"]["scan-status"] = "FAILED".into();
+    assert!(matches!(read(failed).unwrap(), Event::Ignored(reason) if reason.contains("FAILED")));
 }
 
 #[test]

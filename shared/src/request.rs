@@ -2,11 +2,13 @@
 
 mod referrers;
 mod removal;
+mod scan_gate;
 
 use std::time::SystemTime;
 
 pub use referrers::{Referrers, TypeLists};
 pub use removal::{Delete, RemovalRequest};
+pub use scan_gate::{Judgement, Scan, ScanGate, Severity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,8 @@ pub struct SyncOptions {
     pub existing_tag: ExistingTag,
     /// What of what is attached to the image goes with it.
     pub referrers: Referrers,
+    /// What ECR's scan of the image must not have found.
+    pub scan_gate: Option<ScanGate>,
 }
 
 /// What to do with a tag that the destination has, at another digest.

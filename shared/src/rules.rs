@@ -1,6 +1,7 @@
 //! Which images go where: globs, version ranges and templates, from a pushed image to sync requests. Pure.
 
 mod removals;
+mod scans;
 mod sources;
 mod template;
 
@@ -18,7 +19,7 @@ use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Reference, normalize_host},
     provider::EcrHost,
-    request::{Delete, SyncOptions, SyncRequest},
+    request::{Delete, ScanGate, SyncOptions, SyncRequest},
     settings::{RuleSettings, TagSettings, Untagged},
 };
 
@@ -108,7 +109,10 @@ impl Rules {
             }
             for template in &rule.destinations {
                 let destination = rule.destination(template, &source, pushed.digest.as_ref())?;
-                if requests.iter().any(|request| request.destination == destination) {
+                if let Some(known) = requests.iter_mut().find(|request| request.destination == destination) {
+                    // Whichever rule comes first, none gets past the gate of another.
+                    let gates = (known.options.scan_gate, rule.options.scan_gate);
+                    known.options.scan_gate = ScanGate::stricter(gates.0, gates.1);
                     continue;
                 }
                 self.refuse_endless_chain(&destination, &source, pushed.digest.as_ref(), rule)?;
@@ -222,7 +226,13 @@ impl Rule {
         }
         let wrong = settings.referrers.mistakes();
         mistakes.extend(wrong.into_iter().map(|wrong| format!("{path}.referrers.{wrong}")));
-        let options = SyncOptions { existing_tag: settings.existing_tag, referrers: settings.referrers };
+        let wrong = settings.scan_gate.and_then(|gate| gate.mistake());
+        mistakes.extend(wrong.map(|wrong| format!("{path}.scan_gate.{wrong}")));
+        let options = SyncOptions {
+            existing_tag: settings.existing_tag,
+            referrers: settings.referrers,
+            scan_gate: settings.scan_gate,
+        };
         let untagged = settings.untagged;
         let rule = Self { name, registry, repository_text, repository, tags, destinations, untagged, delete, options };
         rule.check_delete(&context, &path, mistakes);

@@ -7,6 +7,7 @@ mod publish;
 mod removal;
 mod report;
 mod resolve;
+mod scan;
 mod source;
 mod transfer;
 
@@ -20,6 +21,7 @@ use plan::Plan;
 pub use removal::{RemovalEnds, RemovalOutcome, RemovalReport, Remover, TagsAt};
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
+pub use scan::ScanFindings;
 pub use source::{Source, SourceDiagnosis, Withheld};
 use tokio::time::Instant;
 
@@ -202,6 +204,9 @@ impl Syncer {
                 ExistingTag::Keep => return Ok(Round::Done(Outcome::Kept, there)),
                 ExistingTag::Fail => return Err(tag_is_taken(request, &there, &root.digest)),
             }
+        }
+        if let Some(gate) = &request.options.scan_gate {
+            scan::pass(gate, source, &request.source, &root, room).await?;
         }
         let digest = root.digest.clone();
         let copied = self.copy(task, trust, root).await;

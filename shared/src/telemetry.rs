@@ -103,7 +103,7 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
             }],
         },
         "timestamp": rfc3339(now),
-        "level": if report.error.is_some() { "ERROR" } else { "INFO" },
+        "level": if report.outcome == Outcome::Failed { "ERROR" } else { "INFO" },
         "message": "result",
         "requestId": request_id,
         "Function": function,

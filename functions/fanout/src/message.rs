@@ -74,8 +74,9 @@ fn check_version(version: Option<&Value>) -> Result<(), Error> {
 
 /// An event, treated as `on-push` does.
 fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
-    let pushed = match event::read(event)? {
-        Event::Pushed(pushed) => pushed,
+    let verdict = match event::read(event)? {
+        Event::Pushed(pushed) => rules.verdict(&pushed)?,
+        Event::Scanned(images) => rules.scanned(&images)?,
         Event::Deleted(deleted) => {
             return Ok(match rules.removals(&deleted)? {
                 RemovalVerdict::Remove(requests) => Message::Remove(deleted, requests),
@@ -84,7 +85,7 @@ fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
         }
         Event::Ignored(reason) => return Ok(Message::Ignored(reason)),
     };
-    Ok(match rules.verdict(&pushed)? {
+    Ok(match verdict {
         Verdict::Sync(requests) => Message::Sync(places(requests), Begun::default()),
         Verdict::Ignore(reason) => Message::Ignored(reason.to_owned()),
     })
@@ -111,6 +112,9 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
         None => None,
     };
     let pushed_at = message.pushed_at_ms.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+    if let Some(wrong) = message.scan_gate.and_then(|gate| gate.mistake()) {
+        return Err(invalid(&format!("`scan_gate`.{wrong}")));
+    }
     let mut requests = match ends {
         Some(ends) => {
             let options = message.options(SyncOptions::default());

@@ -15,7 +15,7 @@ use transfer::{
     queue::{ImageMessage, Queue},
     request::SyncRequest,
     rules::{Pushed, RemovalVerdict, Verdict},
-    sync::{Begun, RemovalReport, SyncReport},
+    sync::{Begun, Outcome, RemovalReport, SyncReport},
 };
 
 /// What the function answers.
@@ -36,12 +36,13 @@ enum Entry {
 
 /// Replicates what the event tells of.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
-    let pushed = match event::read(invocation.payload.clone())? {
-        Event::Pushed(pushed) => pushed,
+    let (verdict, pushed_at) = match event::read(invocation.payload.clone())? {
+        Event::Pushed(pushed) => (app.config.rules.verdict(&pushed)?, pushed.at),
+        Event::Scanned(images) => (app.config.rules.scanned(&images)?, None),
         Event::Deleted(deleted) => return removed(&app, &invocation, &deleted).await,
         Event::Ignored(reason) => return Ok(ignored(reason)),
     };
-    let requests = match app.config.rules.verdict(&pushed)? {
+    let requests = match verdict {
         Verdict::Sync(requests) => requests,
         Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
     };
@@ -51,11 +52,16 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
             Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
         })??);
     }
-    let repeated = pushed.at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
+    let repeated = pushed_at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
         let request = SyncRequest { repeated, ..request };
-        results.extend(invocation.sync(&app, &[request], &Begun::default()).await);
+        let place = [request];
+        let Some(mut report) = invocation.sync(&app, &place, &Begun::default()).await else { continue };
+        if let (Outcome::Held, Some(queue)) = (report.outcome, &app.queue) {
+            waits(&invocation, queue, &place, &mut report).await;
+        }
+        results.push(report);
     }
     match failure(&results) {
         Some(error) => Err(error.into()),
@@ -82,6 +88,16 @@ async fn removed(app: &App, invocation: &Invocation, deleted: &Pushed) -> Result
         Some(error) => Err(error.into()),
         None => Ok(Answer { results }),
     }
+}
+
+/// Puts what is held for its scan on the queue, where it can wait for longer than Lambda would run the event again.
+async fn waits(invocation: &Invocation, queue: &dyn Queue, place: &[SyncRequest], report: &mut SyncReport) {
+    let trouble = match invocation.ends.bound(queued(queue, place)).await {
+        Ok(Ok(_)) => return report.queued(),
+        Ok(Err(error)) => error.to_string(),
+        Err(passed) => passed.to_string(),
+    };
+    tracing::error!(error = trouble, "what is held could not be queued; Lambda runs the event again");
 }
 
 /// Whether Lambda may have run the event before. No event says so, but Lambda runs a failed one again after one minute

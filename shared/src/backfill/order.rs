@@ -250,6 +250,7 @@ fn own_rule(order: &Order, destination: &str, scope: &Option<Scope>, mistakes: &
         untagged: crate::settings::Untagged::Skip,
         existing_tag: crate::request::ExistingTag::Overwrite,
         delete: None,
+        scan_gate: None,
     };
     Rules::of(settings).unwrap_or_else(|wrong| {
         let named = |text: String| {

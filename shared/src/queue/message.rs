@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    request::{ExistingTag, Referrers, SyncOptions, SyncRequest},
+    request::{ExistingTag, Referrers, ScanGate, SyncOptions, SyncRequest},
     sync::Begun,
 };
 
@@ -36,6 +36,9 @@ pub struct ImageMessage {
     /// What to do with a tag that the destination has, at another digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_tag: Option<ExistingTag>,
+    /// What ECR's scan of the image must not have found; left out: no scan is asked for, or what the rules say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan_gate: Option<ScanGate>,
     /// The digest that the push event or the listing named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_digest: Option<String>,
@@ -83,6 +86,7 @@ impl ImageMessage {
             platforms: None,
             referrers: Some(first.options.referrers.clone()),
             existing_tag: Some(first.options.existing_tag),
+            scan_gate: first.options.scan_gate,
             expected_digest: first.expected.as_ref().map(ToString::to_string),
             pushed_at_ms: first.pushed_at.and_then(millis),
             begun: None,
@@ -95,6 +99,7 @@ impl ImageMessage {
         SyncOptions {
             existing_tag: self.existing_tag.unwrap_or(by_rules.existing_tag),
             referrers: self.referrers.clone().unwrap_or(by_rules.referrers),
+            scan_gate: ScanGate::stricter(self.scan_gate, by_rules.scan_gate),
         }
     }
 }

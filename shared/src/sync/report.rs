@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::continuation::{Begun, HalfSent};
 use crate::{
-    error::Error,
+    error::{Class, Error, ErrorType},
     oci::{Blob, Digest},
     request::SyncRequest,
     transport::Meter,
@@ -31,6 +31,10 @@ pub enum Outcome {
     Kept,
     /// The invocation's time was too short, and another one goes on.
     Continued,
+    /// Nothing yet: it waits for ECR's scan.
+    Held,
+    /// It waits for ECR's scan, as a message.
+    Queued,
     /// The source tag has moved on since the event: what it points to now is what was synced.
     Superseded,
     /// It could not be done.
@@ -82,6 +86,12 @@ pub struct SyncReport {
 }
 
 impl SyncReport {
+    /// It waits as a message in the queue.
+    pub fn queued(&mut self) {
+        self.outcome = Outcome::Queued;
+        self.error = None;
+    }
+
     /// Another invocation goes on.
     pub fn continued(&mut self) {
         self.outcome = Outcome::Continued;
@@ -242,6 +252,9 @@ impl Tally {
         let (source, destination) = (self.source.read(), self.destination.read());
         let (outcome, digest, error) = match result {
             Ok((outcome, digest)) => (outcome, Some(digest.to_string()), None),
+            Err(error) if error.error_type == ErrorType::ScanPending && error.class() == Class::Later => {
+                (Outcome::Held, None, Some(error))
+            }
             Err(error) => (Outcome::Failed, None, Some(error)),
         };
         SyncReport {

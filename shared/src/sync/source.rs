@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
+use super::ScanFindings;
 use crate::{
     error::{Error, ErrorType},
     limits::ManifestRoom,
@@ -35,6 +36,8 @@ pub struct Source {
     pub repository: Repository,
     /// ECR: tells archived images from those that are not there.
     pub diagnosis: Option<Arc<dyn SourceDiagnosis>>,
+    /// ECR: what scans of its images found.
+    pub scans: Option<Arc<dyn ScanFindings>>,
 }
 
 impl Source {

@@ -41,6 +41,7 @@ mod request_counts;
 mod result_counts;
 mod retries;
 mod roles;
+mod scan_gate;
 mod several_destinations;
 mod support;
 mod telemetry;

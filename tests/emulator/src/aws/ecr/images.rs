@@ -43,6 +43,14 @@ fn find<'a>(repository: &'a Repository, id: &Value) -> Option<&'a Manifest> {
     }
 }
 
+/// The digest of the image that a call names, which must be there.
+pub(super) fn digest_of(registry: &Registry, body: &Value, id: &Value) -> Result<String, ApiError> {
+    on(registry, body, |name, repository| {
+        let found = find(repository, id).ok_or_else(|| not_found(registry, name, id))?;
+        Ok(found.stored.digest.clone())
+    })
+}
+
 /// Whether the filter of a call takes an image of this status: active ones alone where there is none.
 fn takes_status(body: &Value, manifest: &Manifest) -> bool {
     match body.get("filter").and_then(|filter| text(filter, "imageStatus")) {
