@@ -186,6 +186,7 @@ fn needed(operation: &str) -> Option<Access> {
         | "DescribeImages"
         | "ListImages"
         | "BatchGetImage"
+        | "DescribeImageScanFindings"
         | "ListImageReferrers" => Some(Access::Pull),
         "PutLifecyclePolicy"
         | "SetRepositoryPolicy"
