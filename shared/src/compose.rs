@@ -3,13 +3,15 @@
 //! Nothing here connects, and no client is made: each is made when it is first needed, so that a cold start costs the
 //! configuration alone.
 
+mod own_api;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, atomic::AtomicU64},
-    time::Duration,
 };
 
 use futures::future::BoxFuture;
+use own_api::OwnApi;
 use url::Url;
 
 use crate::{
@@ -24,20 +26,19 @@ use crate::{
     error::{Error, ErrorType},
     google::GoogleLogin,
     limits::{ADAPTIVE_WINDOW_BYTES, ByteBudget, LayerAvailability, Pulls, StreamCap},
-    oci::{Digest, Reference},
+    oci::Reference,
     provider::Provider,
     queue::{SourceQueues, SqsQueue},
     registry::{
         AnonymousLogin, Authenticator, BlobsAt, Listing, LoginSource, OciListing, OciTags, Quotas, RegistryClient,
         Repository, Run, SentLately, Side, Untagging,
     },
-    request::Scan,
     retry::RetryPolicy,
     secrets::{IdentityLogin, SecretLogin, SecretStore},
     settings::{ConfigSource, Environment},
     sync::{
         Destination, Ends, RemovalEnds, Remover, RepositoryCreation, ScanFindings, Source, SourceDiagnosis, Syncer,
-        TagsAt, Withheld,
+        TagsAt,
     },
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
 };
@@ -353,33 +354,6 @@ impl RemovalEnds for Registries {
             None => Arc::new(OciTags::new(Arc::clone(&known.client), name, run.clone())?),
         };
         Ok(TagsAt { repository: Repository::destination(known.client, name, None, run), untagging })
-    }
-}
-
-/// What ECR's API tells of the images of one repository: which are archived, and what scans of them found.
-struct OwnApi {
-    archive: EcrArchive,
-    scans: EcrScans,
-    name: String,
-    meter: Arc<Meter>,
-}
-
-impl ScanFindings for OwnApi {
-    fn scan<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Scan, Error>> {
-        Box::pin(self.scans.of(&self.name, digest, &self.meter))
-    }
-
-    fn age<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
-        Box::pin(self.scans.age(&self.name, digest, &self.meter))
-    }
-}
-
-impl SourceDiagnosis for OwnApi {
-    fn withheld<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<Withheld>, Error>> {
-        Box::pin(async move {
-            let archived = self.archive.holds(&self.name, target, &self.meter).await?;
-            Ok(archived.map(|archived| Withheld { reason: archived.text, passing: archived.restoring }))
-        })
     }
 }
 
