@@ -3,6 +3,8 @@
 //! Nothing here connects, and no client is made: each is made when it is first needed, so that a cold start costs the
 //! configuration alone.
 
+mod own_api;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, atomic::AtomicU64},
@@ -10,6 +12,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use own_api::OwnApi;
 use url::Url;
 
 use crate::{
@@ -19,7 +22,7 @@ use crate::{
     config::{Config, RegistryConfig},
     ecr::{
         EcrApi, EcrArchive, EcrAvailability, EcrListing, EcrLogin, EcrPublicApi, EcrPublicAvailability, EcrPublicLogin,
-        EcrPublicRepositories, EcrRepositories,
+        EcrPublicRepositories, EcrPublicTags, EcrRepositories, EcrScans, EcrTags,
     },
     error::{Error, ErrorType},
     google::GoogleLogin,
@@ -28,13 +31,16 @@ use crate::{
     provider::Provider,
     queue::{SourceQueues, SqsQueue},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Lacks, Listing, LoginSource, OciListing, Quotas, RegistryClient,
-        Repository, Run, SentLately, Side, UploadLimit,
+        AnonymousLogin, Authenticator, BlobsAt, Lacks, Listing, LoginSource, OciListing, OciTags, Quotas,
+        RegistryClient, Repository, Run, SentLately, Side, Untagging, UploadLimit,
     },
     retry::RetryPolicy,
     secrets::{IdentityLogin, SecretLogin, SecretStore},
     settings::{ConfigSource, Environment},
-    sync::{Destination, Ends, RepositoryCreation, Source, SourceDiagnosis, Syncer, Withheld},
+    sync::{
+        Destination, Ends, RemovalEnds, Remover, RepositoryCreation, ScanFindings, Source, SourceDiagnosis, Syncer,
+        TagsAt,
+    },
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
 };
 
@@ -48,6 +54,8 @@ pub struct App {
     pub syncer: Syncer,
     /// Lists what registries have.
     pub listings: Arc<dyn Listings>,
+    /// Removes tags that were deleted at their source.
+    pub remover: Remover,
     /// Finds images that are missing at destinations.
     pub backfiller: Backfiller,
     /// The work queue, where there is one.
@@ -105,6 +113,7 @@ impl App {
                 Arc::clone(&config),
                 budget.clone(),
             ),
+            remover: Remover::new(Arc::clone(&registries) as Arc<dyn RemovalEnds>, budget.clone()),
             syncer: Syncer::new(registries, config.limits, budget),
             queue: queue(&environment.queue_url),
             dead_letters: queue(&environment.dead_letter_queue_url),
@@ -317,14 +326,16 @@ impl Ends for Registries {
     fn source(&self, reference: &Reference, run: Run) -> Result<Source, Error> {
         let known = self.known(reference.registry())?;
         let name = reference.repository();
-        let diagnosis = match known.api {
+        let own = match known.api {
             Some(Api::Private(api)) => {
-                let (archive, meter) = (EcrArchive::new(api), Arc::clone(&run.meter));
-                Some(Arc::new(Diagnosis { archive, name: name.to_owned(), meter }) as Arc<dyn SourceDiagnosis>)
+                let (archive, scans) = (EcrArchive::new(Arc::clone(&api)), EcrScans::new(api));
+                Some(Arc::new(OwnApi { archive, scans, name: name.to_owned(), meter: Arc::clone(&run.meter) }))
             }
             Some(Api::Public(_)) | None => None,
         };
-        Ok(Source { repository: Repository::source(known.client, name, run), diagnosis })
+        let diagnosis = own.clone().map(|own| own as Arc<dyn SourceDiagnosis>);
+        let scans = own.map(|own| own as Arc<dyn ScanFindings>);
+        Ok(Source { repository: Repository::source(known.client, name, run), diagnosis, scans })
     }
 
     fn destination(&self, reference: &Reference, source: &Reference, run: Run) -> Result<Destination, Error> {
@@ -346,19 +357,16 @@ impl Ends for Registries {
     }
 }
 
-/// Tells archived images of one ECR repository from those that are not there.
-struct Diagnosis {
-    archive: EcrArchive,
-    name: String,
-    meter: Arc<Meter>,
-}
-
-impl SourceDiagnosis for Diagnosis {
-    fn withheld<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<Withheld>, Error>> {
-        Box::pin(async move {
-            let archived = self.archive.holds(&self.name, target, &self.meter).await?;
-            Ok(archived.map(|archived| Withheld { reason: archived.text, passing: archived.restoring }))
-        })
+impl RemovalEnds for Registries {
+    fn tags(&self, reference: &Reference, run: Run) -> Result<TagsAt, Error> {
+        let known = self.known(reference.registry())?;
+        let (name, meter) = (reference.repository(), Arc::clone(&run.meter));
+        let untagging: Arc<dyn Untagging> = match known.api {
+            Some(Api::Private(api)) => Arc::new(EcrTags::new(api, name, meter)),
+            Some(Api::Public(api)) => Arc::new(EcrPublicTags::new(api, name, meter)),
+            None => Arc::new(OciTags::new(Arc::clone(&known.client), name, run.clone())?),
+        };
+        Ok(TagsAt { repository: Repository::destination(known.client, name, None, run), untagging })
     }
 }
 

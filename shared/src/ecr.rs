@@ -9,7 +9,9 @@ mod credentials;
 mod listing;
 mod policies;
 mod public;
+mod removal;
 mod repository;
+mod scan;
 
 pub use api::EcrApi;
 pub use archive::{Archived, EcrArchive};
@@ -17,4 +19,6 @@ pub use availability::EcrAvailability;
 pub use credentials::{EcrLogin, EcrPublicLogin};
 pub use listing::EcrListing;
 pub use public::{EcrPublicApi, EcrPublicAvailability, EcrPublicRepositories};
+pub use removal::{EcrPublicTags, EcrTags};
 pub use repository::EcrRepositories;
+pub use scan::EcrScans;

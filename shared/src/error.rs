@@ -35,8 +35,12 @@ pub enum ErrorType {
     UnsupportedMediaType,
     /// A redirect, an upload location or a token realm leads where it must not.
     UnsafeRedirect,
+    /// ECR's scan of the image found what its rule refuses, or there is none and will be none.
+    ScanRefused,
     /// The commit gate ran out: blobs were sent and the destination does not show them yet.
     BlobUnavailable,
+    /// ECR's scan of the image has not finished, and its rule waits for it.
+    ScanPending,
     /// The registry asks to slow down.
     Throttled,
     /// The registry is out of reach or answers with a server's error.
@@ -61,9 +65,12 @@ impl ErrorType {
     #[must_use]
     pub fn class(self) -> Class {
         match self {
-            Self::BlobUnavailable | Self::Throttled | Self::Unavailable | Self::Timeout | Self::DeadlineExceeded => {
-                Class::Later
-            }
+            Self::BlobUnavailable
+            | Self::ScanPending
+            | Self::Throttled
+            | Self::Unavailable
+            | Self::Timeout
+            | Self::DeadlineExceeded => Class::Later,
             Self::InvalidConfig
             | Self::InvalidEvent
             | Self::InvalidReference
@@ -78,7 +85,8 @@ impl ErrorType {
             | Self::ManifestInvalid
             | Self::ManifestTooLarge
             | Self::UnsupportedMediaType
-            | Self::UnsafeRedirect => Class::Never,
+            | Self::UnsafeRedirect
+            | Self::ScanRefused => Class::Never,
         }
     }
 
@@ -101,7 +109,9 @@ impl ErrorType {
             Self::ManifestTooLarge => "ManifestTooLarge",
             Self::UnsupportedMediaType => "UnsupportedMediaType",
             Self::UnsafeRedirect => "UnsafeRedirect",
+            Self::ScanRefused => "ScanRefused",
             Self::BlobUnavailable => "BlobUnavailable",
+            Self::ScanPending => "ScanPending",
             Self::Throttled => "Throttled",
             Self::Unavailable => "Unavailable",
             Self::Timeout => "Timeout",

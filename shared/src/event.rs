@@ -3,6 +3,8 @@
 //!
 //! Source: Amazon ECR user guide, "Amazon ECR events and EventBridge"; captured events (see `events/README.md`).
 
+mod scan;
+
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,6 +23,10 @@ pub enum Event {
     Pushed(Pushed),
     /// Something was attached to an image: an artifact that refers to it, or a tag that is made of its digest.
     Attached(Pushed),
+    /// A tag was deleted, or an image; what was known of it.
+    Deleted(Pushed),
+    /// A scan of an image is finished; the image under each of its tags, or by its digest where it has none.
+    Scanned(Vec<Pushed>),
     /// Nothing to do; why.
     Ignored(String),
 }
@@ -49,59 +55,75 @@ const IMAGES: [&str; 2] =
 /// # Errors
 /// `InvalidEvent`: it is no event of ECR, or one that lacks what every such event has.
 pub fn read(payload: Value) -> Result<Event, Error> {
-    let invalid = |reason: String| Error::new(ErrorType::InvalidEvent, format!("the event can't be used: {reason}"));
     let event: EventBridgeEvent<Value> = serde_json::from_value(payload).map_err(|error| {
-        invalid(format!("it is no EventBridge event ({error}); expected `source`, `detail-type` and `detail`"))
+        invalid(&format!("it is no EventBridge event ({error}); expected `source`, `detail-type` and `detail`"))
     })?;
     if event.source != "aws.ecr" {
-        return Err(invalid(format!("its source is `{}`, expected `aws.ecr`", event.source)));
+        return Err(invalid(&format!("its source is `{}`, expected `aws.ecr`", event.source)));
     }
     // Which of the two a pushed signature raises is not documented (Amazon ECR user guide, "Amazon ECR events").
     let refers = event.detail_type == "ECR Referrer Action";
     if event.detail_type != "ECR Image Action" && !refers {
-        return Ok(Event::Ignored(format!("`{}` is no push", event.detail_type)));
+        let (kind, detail) = (event.detail_type, event.detail);
+        return match kind.as_str() {
+            scan::DETAIL_TYPE => scan::read(detail, &registry_of(event.account, event.region)?),
+            _ => Ok(Event::Ignored(format!("`{kind}` is no push"))),
+        };
     }
     let action: ImageAction =
-        serde_json::from_value(event.detail).map_err(|error| invalid(format!("its `detail`: {error}")))?;
-    if action.action_type != "PUSH" {
-        return Ok(Event::Ignored(format!("action-type is {}, not PUSH", action.action_type)));
-    }
+        serde_json::from_value(event.detail).map_err(|error| invalid(&format!("its `detail`: {error}")))?;
+    let deleted = match action.action_type.as_str() {
+        "PUSH" => false,
+        "DELETE" => true,
+        other => return Ok(Event::Ignored(format!("action-type is {other}, neither PUSH nor DELETE"))),
+    };
     if action.result != "SUCCESS" {
-        return Ok(Event::Ignored(format!("the push ended with {}, not SUCCESS", action.result)));
+        let what = if deleted { "deletion" } else { "push" };
+        return Ok(Event::Ignored(format!("the {what} ended with {}, not SUCCESS", action.result)));
     }
     let tag = action.image_tag.filter(|tag| !tag.is_empty());
     let digest = match action.image_digest.filter(|digest| !digest.is_empty()).map(|digest| digest.parse()) {
         None => None,
         Some(Ok(digest)) => Some(digest),
         // A tag is resolved anew; AWS's own sample event has a digest of 58 digits.
-        Some(Err(error)) if tag.is_some() => {
+        Some(Err(error)) if tag.is_some() || deleted => {
             tracing::warn!(%error, "the event's image-digest is not used");
             None
         }
-        Some(Err(error)) => return Err(invalid(format!("its `detail.image-digest`: {error}"))),
+        Some(Err(error)) => return Err(invalid(&format!("its `detail.image-digest`: {error}"))),
     };
-    if tag.is_none() && digest.is_none() {
-        return Err(invalid("its `detail` has neither an image-tag nor an image-digest".to_owned()));
+    if tag.is_none() && digest.is_none() && !deleted {
+        return Err(invalid("its `detail` has neither an image-tag nor an image-digest"));
     }
-    // No event carries the registry's host: it follows from the account and the region.
-    let account = event.account.filter(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit()));
-    let account = account.ok_or_else(|| invalid("its `account` is missing or not 12 digits".to_owned()))?;
-    let region = event.region.filter(|region| !region.is_empty());
-    let region = region.ok_or_else(|| invalid("its `region` is missing".to_owned()))?;
-    let registry = EcrHost::of_event(&account, &region);
-    if EcrHost::parse(&registry).is_none() {
-        return Err(invalid(format!("its `region` `{region}` is none")));
-    }
+    let registry = registry_of(event.account, event.region)?;
+    let is_image = |kind: String| kind.is_empty() || IMAGES.contains(&kind.as_str());
     let attached = match &tag {
         Some(tag) => AttachedTag::of(tag).is_some(),
-        None => {
-            refers
-                || action.artifact_media_type.is_some_and(|kind| !kind.is_empty() && !IMAGES.contains(&kind.as_str()))
-        }
+        None => refers || !action.artifact_media_type.is_none_or(is_image),
     };
-    let at = event.time.map(Into::into);
-    let pushed = Pushed { registry, repository: action.repository_name, tag, digest, at };
-    Ok(if attached { Event::Attached(pushed) } else { Event::Pushed(pushed) })
+    let about = Pushed { registry, repository: action.repository_name, tag, digest, at: event.time.map(Into::into) };
+    Ok(match (deleted, attached) {
+        (true, _) => Event::Deleted(about),
+        (false, true) => Event::Attached(about),
+        (false, false) => Event::Pushed(about),
+    })
+}
+
+fn invalid(reason: &str) -> Error {
+    Error::new(ErrorType::InvalidEvent, format!("the event can't be used: {reason}"))
+}
+
+/// The registry of an event: no event carries its host, which follows from the account and the region.
+fn registry_of(account: Option<String>, region: Option<String>) -> Result<String, Error> {
+    let account = account.filter(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit()));
+    let account = account.ok_or_else(|| invalid("its `account` is missing or not 12 digits"))?;
+    let region = region.filter(|region| !region.is_empty());
+    let region = region.ok_or_else(|| invalid("its `region` is missing"))?;
+    let registry = EcrHost::of_event(&account, &region);
+    match EcrHost::parse(&registry) {
+        Some(_) => Ok(registry),
+        None => Err(invalid(&format!("its `region` `{region}` is none"))),
+    }
 }
 
 #[cfg(test)]

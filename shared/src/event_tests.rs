@@ -32,12 +32,10 @@ fn pushes_are_read() {
 fn what_is_no_push_is_ignored_with_a_reason() {
     for (name, part) in [
         ("ecr-push-failed", "FAILURE"),
-        ("ecr-delete", "DELETE"),
         ("ecr-archive", "UPDATE_STORAGE_CLASS"),
         ("ecr-referrer", "UPDATE_STORAGE_CLASS"),
         ("ecr-replication", "ECR Replication Action"),
         ("ecr-pull-through", "ECR Pull Through Cache Action"),
-        ("ecr-scan", "ECR Image Scan"),
     ] {
         match read(sample(name)).unwrap() {
             Event::Ignored(reason) => assert!(reason.contains(part), "{name}: {reason}"),
@@ -59,6 +57,42 @@ fn what_was_attached_to_an_image_is_told_from_images() {
     let mut event = sample("ecr-referrer");
     event["detail"]["action-type"] = "PUSH".into();
     assert!(attached(event).tag.is_none());
+}
+
+#[test]
+fn deletions_are_read_with_what_they_tell() {
+    let deleted = |event| match read(event).unwrap() {
+        Event::Deleted(deleted) => deleted,
+        other => panic!("{other:?}"),
+    };
+    let tag = deleted(sample("ecr-delete"));
+    assert_eq!((tag.repository.as_str(), tag.tag.as_deref()), ("team/app", Some("v1.0.0")));
+    assert!(tag.digest.is_some());
+    let mut untagged = sample("ecr-delete");
+    untagged["detail"]["image-tag"] = "".into();
+    assert_eq!(deleted(untagged).tag, None);
+    let mut failed = sample("ecr-delete");
+    failed["detail"]["result"] = "FAILURE".into();
+    assert!(matches!(read(failed).unwrap(), Event::Ignored(reason) if reason.contains("deletion ended with FAILURE")));
+}
+
+#[test]
+fn finished_scans_are_read_with_each_of_their_tags() {
+    let scanned = |event| match read(event).unwrap() {
+        Event::Scanned(images) => images,
+        other => panic!("{other:?}"),
+    };
+    let images = scanned(sample("ecr-scan"));
+    assert_eq!((images.len(), images[0].tag.as_deref()), (1, Some("v1.4.0")));
+    assert!(images[0].digest.is_some() && images[0].at.is_none());
+    let mut untagged = sample("ecr-scan");
+    untagged["detail"]["image-tags"] = serde_json::json!([]);
+    assert_eq!(scanned(untagged.clone())[0].tag, None);
+    untagged["detail"].as_object_mut().unwrap().remove("image-digest");
+    assert!(matches!(read(untagged).unwrap(), Event::Ignored(_)));
+    let mut failed = sample("ecr-scan");
+    failed["detail"]["scan-status"] = "FAILED".into();
+    assert!(matches!(read(failed).unwrap(), Event::Ignored(reason) if reason.contains("FAILED")));
 }
 
 #[test]

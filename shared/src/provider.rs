@@ -1,10 +1,12 @@
 //! What kind of registry stands behind a host, and what is known of that kind. Pure data.
 
 mod names;
+mod removal;
 
 use std::time::Duration;
 
 pub use names::unfit_name;
+pub use removal::TagRemoval;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -49,6 +51,8 @@ pub enum Action {
     Upload,
     /// A page of tags or repositories.
     List,
+    /// A tag is removed.
+    RemoveTag,
 }
 
 /// How a blob's bytes are sent.
@@ -171,12 +175,12 @@ impl Provider {
                 Action::PutManifest => (8, 8),
                 Action::StartUpload | Action::Upload => (80, 20),
                 Action::HeadBlob => (800, 100),
-                Action::HeadManifest | Action::GetManifest | Action::List => (800, 100),
+                Action::HeadManifest | Action::GetManifest | Action::List | Action::RemoveTag => (800, 100),
                 Action::GetBlob => (2400, 100),
             }),
             Self::EcrPublic => match action {
                 Action::PutManifest | Action::StartUpload | Action::Upload | Action::GetManifest => Some((8, 8)),
-                Action::HeadBlob | Action::HeadManifest | Action::GetBlob | Action::List => None,
+                Action::HeadBlob | Action::HeadManifest | Action::GetBlob | Action::List | Action::RemoveTag => None,
             },
             // None is documented, or none that still stands: their answers tell.
             Self::Ghcr | Self::Gar | Self::Acr | Self::DockerHub | Self::Quay | Self::Generic => None,

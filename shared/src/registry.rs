@@ -10,6 +10,7 @@ mod manifest;
 mod pages;
 mod referrers;
 mod refusal;
+mod removal;
 mod request;
 mod sent;
 mod small_blob;
@@ -28,6 +29,7 @@ pub use listing::{ListedImage, Listing, OciListing, Page};
 pub use manifest::ManifestHead;
 pub use referrers::Lacks;
 pub use refusal::CREATE_ADVICE;
+pub use removal::{OciTags, Untagging};
 pub use sent::SentLately;
 pub use upload::{ChunkTaken, CopyWindow, Session, Started, UploadLimit};
 
@@ -82,6 +84,7 @@ pub struct Quotas {
     start_upload: Quota,
     upload: Quota,
     list: Quota,
+    remove_tag: Quota,
 }
 
 impl Quotas {
@@ -98,6 +101,7 @@ impl Quotas {
             start_upload: quota(Action::StartUpload),
             upload: quota(Action::Upload),
             list: quota(Action::List),
+            remove_tag: quota(Action::RemoveTag),
         }
     }
 
@@ -113,6 +117,7 @@ impl Quotas {
             Action::StartUpload => &self.start_upload,
             Action::Upload => &self.upload,
             Action::List => &self.list,
+            Action::RemoveTag => &self.remove_tag,
         }
     }
 }

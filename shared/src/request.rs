@@ -1,11 +1,15 @@
 //! What is to be synced: one image, from one place to another.
 
 mod referrers;
+mod removal;
+mod scan_gate;
 
 use std::time::SystemTime;
 
 pub use referrers::{Referrers, TypeLists};
 pub(crate) use referrers::{is_of, wrong_types};
+pub use removal::{Delete, RemovalRequest};
+pub use scan_gate::{Judgement, Scan, ScanGate, Severity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +54,8 @@ pub struct SyncOptions {
     pub require_referrers: Vec<String>,
     /// Only these platforms; `None`: the whole index, byte for byte.
     pub platforms: Option<Vec<Platform>>,
+    /// What ECR's scan of the image must not have found.
+    pub scan_gate: Option<ScanGate>,
 }
 
 /// What to do with a tag that the destination has, at another digest.

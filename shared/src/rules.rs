@@ -3,6 +3,8 @@
 mod attached;
 mod explain;
 mod filter;
+mod removals;
+mod scans;
 mod sources;
 mod template;
 
@@ -13,6 +15,8 @@ use filter::Answers;
 pub use filter::TagFilter;
 pub(crate) use filter::globs;
 pub(crate) use globset::GlobSet;
+use removals::DeleteContext;
+pub use removals::RemovalVerdict;
 pub use sources::{RuleSource, is_glob};
 use template::Template;
 
@@ -20,7 +24,7 @@ use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Platform, Reference, normalize_host},
     provider::{EcrHost, unfit_name},
-    request::{self, SyncOptions, SyncRequest},
+    request::{self, Delete, ScanGate, SyncOptions, SyncRequest},
     settings::{RuleSettings, Untagged},
 };
 
@@ -43,6 +47,7 @@ struct Rule {
     tags: TagFilter,
     destinations: Vec<Template>,
     untagged: Untagged,
+    delete: Option<Delete>,
     options: SyncOptions,
 }
 
@@ -114,11 +119,21 @@ impl Rules {
         let source = pushed.reference()?;
         let findings = self.findings(pushed, &source);
         let skipped_untagged = findings.iter().any(|finding| finding.answers.skips_for_want_of_a_tag());
-        let mut requests = Vec::new();
-        for end in findings.into_iter().flat_map(|finding| finding.ends) {
+        let mut requests: Vec<SyncRequest> = Vec::new();
+        for (rule, end) in
+            findings.into_iter().flat_map(|finding| finding.ends.into_iter().map(move |end| (finding.rule, end)))
+        {
             match end {
                 End::Request(request) => requests.push(*request),
-                End::Named { .. } => {}
+                // Whichever rule comes first, none gets past the gate of another.
+                End::Named { destination, .. } => {
+                    let place = plain(&destination);
+                    let known = requests.iter_mut().filter(|request| plain(&request.destination) == place);
+                    known.for_each(|request| {
+                        let gate = &mut request.options.scan_gate;
+                        *gate = ScanGate::stricter(*gate, rule.options.scan_gate);
+                    });
+                }
                 End::Refused(error) => return Err(error),
             }
         }
@@ -233,6 +248,7 @@ impl Rules {
 impl Rule {
     fn compile(position: usize, settings: RuleSettings, mistakes: &mut Vec<String>) -> Self {
         let path = format!("rules[{position}]");
+        let (delete, context) = (settings.delete, DeleteContext::of(&settings));
         let name = settings.name.unwrap_or_else(|| path.clone());
         let registry = settings.source.registry.and_then(|registry| {
             let host = normalize_host(&registry);
@@ -285,14 +301,17 @@ impl Rule {
         if let Some(of) = unwanted {
             mistakes.push(format!("{path}.require_referrers: `{of}` is required, and `referrers` leaves it out"));
         }
+        let wrong = settings.scan_gate.and_then(|gate| gate.mistake());
+        mistakes.extend(wrong.map(|wrong| format!("{path}.scan_gate.{wrong}")));
         let options = SyncOptions {
             existing_tag: settings.existing_tag,
             referrers: settings.referrers,
             require_referrers: settings.require_referrers,
             platforms,
+            scan_gate: settings.scan_gate,
         };
         let untagged = settings.untagged;
-        Self {
+        let rule = Self {
             name,
             registry,
             repository_text,
@@ -302,8 +321,11 @@ impl Rule {
             tags,
             destinations,
             untagged,
+            delete,
             options,
-        }
+        };
+        rule.check_delete(&context, &path, mistakes);
+        rule
     }
 
     /// Whether a push of `reference` is one for this rule.

@@ -7,8 +7,10 @@ mod plan;
 mod platforms;
 mod publish;
 mod referrers;
+mod removal;
 mod report;
 mod resolve;
+mod scan;
 mod source;
 mod transfer;
 
@@ -23,8 +25,10 @@ use plan::Plan;
 use platforms::Wanted;
 pub use platforms::filtered_digest;
 use referrers::{Attached, Subject, Trouble};
+pub use removal::{RemovalEnds, RemovalOutcome, RemovalReport, Remover, TagsAt};
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
+pub use scan::ScanFindings;
 pub use source::{Source, SourceDiagnosis, Withheld};
 use tokio::time::Instant;
 
@@ -250,6 +254,9 @@ impl Syncer {
                 ExistingTag::Keep => return Ok(Round::Done(Outcome::Kept, there, None)),
                 ExistingTag::Fail => return Err(tag_is_taken(request, &there, &root.digest)),
             }
+        }
+        if let Some(gate) = &request.options.scan_gate {
+            scan::pass(gate, source, &request.source, &root, room).await?;
         }
         let digest = root.digest.clone();
         let of_source = filtered_from.unwrap_or_else(|| digest.clone());

@@ -1,10 +1,13 @@
 //! What operators see: log lines in Lambda's JSON shape, one result line for each sync, metrics in it.
 
+mod removal;
+
 use std::{
     io::Write,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+pub use removal::removal;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -100,7 +103,7 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
             }],
         },
         "timestamp": rfc3339(now),
-        "level": if report.error.is_some() { "ERROR" } else { "INFO" },
+        "level": if report.outcome == Outcome::Failed { "ERROR" } else { "INFO" },
         "message": "result",
         "requestId": request_id,
         "Function": function,

@@ -18,10 +18,10 @@ use transfer::{
     oci::Digest,
     queue::{ImageMessage, Queue},
     registry::{Run, Side},
-    request::SyncRequest,
+    request::{RemovalRequest, SyncRequest},
     rules::{Pushed, Verdict},
     settings::{Environment, variable},
-    sync::{Begun, SyncReport},
+    sync::{Begun, RemovalReport, SyncReport},
     telemetry,
 };
 
@@ -112,6 +112,32 @@ impl Invocation {
             }
         }
         last
+    }
+
+    /// Removes a tag as `deleted` was at the source, and reports it. Where the source turns out to have the tag after all
+    /// and the destination hasn't, it is synced as if pushed.
+    ///
+    /// # Errors
+    /// What the rules say of their own mistakes.
+    pub async fn remove(
+        &self,
+        app: &App,
+        request: &RemovalRequest,
+        deleted: &Pushed,
+    ) -> Result<(RemovalReport, Option<SyncReport>), Error> {
+        let report = app.remover.run(request, self.deadline).await;
+        telemetry::removal(&app.environment.function_name, &self.request_id, request, &report);
+        if !report.source_is_back {
+            return Ok((report, None));
+        }
+        let pushed = Pushed { digest: None, at: None, ..deleted.clone() };
+        let Verdict::Sync(requests) = app.config.rules.verdict(&pushed)? else { return Ok((report, None)) };
+        let back = requests.into_iter().find(|sync| sync.destination == request.destination);
+        let synced = match back {
+            Some(sync) => self.sync(app, &[SyncRequest { repeated: true, ..sync }], &Begun::default()).await,
+            None => None,
+        };
+        Ok((report, synced))
     }
 }
 

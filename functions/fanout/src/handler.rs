@@ -9,7 +9,8 @@ use transfer::{
     deadline::Deadline,
     error::{Class, Error, ErrorType},
     queue::{self, DeadLetter, Hidden, ImageMessage, Queue},
-    request::SyncRequest,
+    request::{RemovalRequest, SyncRequest},
+    rules::Pushed,
     sync::Outcome,
     telemetry::{self, BatchCounts},
 };
@@ -83,6 +84,9 @@ pub(crate) async fn handle(app: Arc<App>, mut invocation: Invocation) -> Result<
 async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: &Record) -> End {
     let (places, mut begun) = match message::read(&record.body, &app.config.rules) {
         Ok(Message::Sync(places, begun)) => (places, begun),
+        Ok(Message::Remove(deleted, requests)) => {
+            return removed(app, invocation, admission, &deleted, &requests).await;
+        }
         Ok(Message::Backfill(order)) => {
             return backfill::run(app, invocation, &order).await.map_or_else(End::Failed, |()| End::Done);
         }
@@ -118,6 +122,32 @@ async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: 
             {
                 failure = Some(error);
             }
+        }
+    }
+    failure.map_or(End::Done, End::Failed)
+}
+
+/// Removes what follows a deleted tag, one destination after the other.
+async fn removed(
+    app: &App,
+    invocation: &Invocation,
+    admission: &Admission,
+    deleted: &Pushed,
+    requests: &[RemovalRequest],
+) -> End {
+    let mut failure: Option<Error> = None;
+    for (position, request) in requests.iter().enumerate() {
+        if position > 0 && !admission.has_time(invocation.deadline.left()) {
+            return failure.filter(|error| error.class() == Class::Later).map_or(End::Unfinished, End::Failed);
+        }
+        let error = match invocation.remove(app, request, deleted).await {
+            Ok((removal, synced)) => removal.error.or_else(|| synced?.error),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error
+            && failure.as_ref().is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later)
+        {
+            failure = Some(error);
         }
     }
     failure.map_or(End::Done, End::Failed)

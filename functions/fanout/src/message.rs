@@ -12,8 +12,8 @@ use transfer::{
     event::{self, Event, NOWHERE},
     oci::{Digest, Reference},
     queue::{FurtherTag, ImageMessage, MESSAGE_VERSION, places},
-    request::{Referrers, SyncOptions, SyncRequest},
-    rules::{Pushed, Rules, Verdict},
+    request::{Referrers, RemovalRequest, SyncOptions, SyncRequest},
+    rules::{Pushed, RemovalVerdict, Rules, Verdict},
     sync::Begun,
 };
 
@@ -23,6 +23,8 @@ pub(crate) enum Message {
     /// An image: its syncs, those of one place together. The first one of a place copies, the others put further tags. And
     /// what earlier invocations have done of the first one.
     Sync(Vec<Vec<SyncRequest>>, Begun),
+    /// A tag that was deleted, and the tags that follow it.
+    Remove(Pushed, Vec<RemovalRequest>),
     /// A source to be listed.
     Backfill(Box<Order>),
     /// Nothing to do; why.
@@ -72,22 +74,26 @@ fn check_version(version: Option<&Value>) -> Result<(), Error> {
 
 /// An event, treated as `on-push` does.
 fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
-    let pushed = match event::read(event)? {
-        Event::Pushed(pushed) => pushed,
-        Event::Attached(pushed) => {
-            let requests = rules.attached(&pushed)?;
-            return Ok(match requests.is_empty() {
-                true => Message::Ignored(NOWHERE.to_owned()),
-                false => Message::Sync(places(requests), Begun::default()),
+    let mut verdict = match event::read(event)? {
+        Event::Pushed(pushed) => rules.verdict(&pushed)?,
+        Event::Scanned(images) => rules.scanned(&images)?,
+        Event::Attached(pushed) => match rules.attached(&pushed)? {
+            requests if requests.is_empty() => Verdict::Ignore(NOWHERE),
+            requests => Verdict::Sync(requests),
+        },
+        Event::Deleted(deleted) => {
+            return Ok(match rules.removals(&deleted)? {
+                RemovalVerdict::Remove(requests) => Message::Remove(deleted, requests),
+                RemovalVerdict::Ignore(reason) => Message::Ignored(reason.to_owned()),
             });
         }
         Event::Ignored(reason) => return Ok(Message::Ignored(reason)),
     };
-    Ok(match rules.verdict(&pushed)? {
-        Verdict::Sync(mut requests) => {
-            requests.iter_mut().for_each(|request| request.heard = true);
-            Message::Sync(places(requests), Begun::default())
-        }
+    if let Verdict::Sync(requests) = &mut verdict {
+        requests.iter_mut().for_each(|request| request.heard = true);
+    }
+    Ok(match verdict {
+        Verdict::Sync(requests) => Message::Sync(places(requests), Begun::default()),
         Verdict::Ignore(reason) => Message::Ignored(reason.to_owned()),
     })
 }
@@ -110,6 +116,9 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
         None => None,
     };
     let pushed_at = message.pushed_at_ms.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+    if let Some(wrong) = message.scan_gate.and_then(|gate| gate.mistake()) {
+        return Err(invalid(&format!("`scan_gate`.{wrong}")));
+    }
     let mut requests = match ends {
         Some(ends) => {
             let options = message.options(SyncOptions::default()).map_err(|wrong| invalid(&wrong))?;

@@ -10,6 +10,7 @@ fn syncs(body: &str, rules: &Rules) -> Result<Vec<SyncRequest>, Error> {
     match read(body, rules)? {
         Message::Sync(places, _) => Ok(places.into_iter().flatten().collect()),
         Message::Backfill(order) => panic!("{body} is a backfill: {order:?}"),
+        Message::Remove(deleted, _) => panic!("{body} tells of a deletion: {deleted:?}"),
         Message::Ignored(reason) => panic!("{body} was ignored: {reason}"),
     }
 }

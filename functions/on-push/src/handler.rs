@@ -14,8 +14,8 @@ use transfer::{
     event::{self, Event, NOWHERE},
     queue::{ImageMessage, Queue},
     request::SyncRequest,
-    rules::Verdict,
-    sync::{Begun, SyncReport},
+    rules::{Pushed, RemovalVerdict, Verdict},
+    sync::{Begun, Outcome, RemovalReport, SyncReport},
 };
 
 /// What the function answers.
@@ -29,22 +29,26 @@ pub(crate) struct Answer {
 #[serde(untagged)]
 enum Entry {
     Synced(Box<SyncReport>),
+    Removed(Box<RemovalReport>),
     Queued { outcome: &'static str, source: String, destination: String },
     Ignored { outcome: &'static str, reason: String },
 }
 
 /// Replicates what the event tells of.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
-    let (mut requests, pushed_at) = match event::read(invocation.payload.clone())? {
-        Event::Pushed(pushed) => match app.config.rules.verdict(&pushed)? {
-            Verdict::Sync(requests) => (requests, pushed.at),
-            Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
-        },
+    let (verdict, pushed_at) = match event::read(invocation.payload.clone())? {
+        Event::Pushed(pushed) => (app.config.rules.verdict(&pushed)?, pushed.at),
+        Event::Scanned(images) => (app.config.rules.scanned(&images)?, None),
         Event::Attached(pushed) => match app.config.rules.attached(&pushed)? {
-            requests if requests.is_empty() => return Ok(ignored(NOWHERE.to_owned())),
-            requests => (requests, pushed.at),
+            requests if requests.is_empty() => (Verdict::Ignore(NOWHERE), None),
+            requests => (Verdict::Sync(requests), pushed.at),
         },
+        Event::Deleted(deleted) => return removed(&app, &invocation, &deleted).await,
         Event::Ignored(reason) => return Ok(ignored(reason)),
+    };
+    let mut requests = match verdict {
+        Verdict::Sync(requests) => requests,
+        Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
     };
     requests.iter_mut().for_each(|request| request.heard = true);
     if let (Some(queue), 2..) = (&app.queue, requests.len()) {
@@ -59,12 +63,48 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
         let request = SyncRequest { repeated, tried, ..request };
-        results.extend(invocation.sync(&app, &[request], &Begun::default()).await);
+        let place = [request];
+        let Some(mut report) = invocation.sync(&app, &place, &Begun::default()).await else { continue };
+        if let (Outcome::Held, Some(queue)) = (report.outcome, &app.queue) {
+            waits(&invocation, queue, &place, &mut report).await;
+        }
+        results.push(report);
     }
     match failure(&results) {
         Some(error) => Err(error.into()),
         None => Ok(Answer { results: results.into_iter().map(|report| Entry::Synced(Box::new(report))).collect() }),
     }
+}
+
+/// Removes what follows a deleted tag, one destination after the other: each takes a few requests.
+async fn removed(app: &App, invocation: &Invocation, deleted: &Pushed) -> Result<Answer, HandlerError> {
+    let requests = match app.config.rules.removals(deleted)? {
+        RemovalVerdict::Remove(requests) => requests,
+        RemovalVerdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
+    };
+    let (mut results, mut errors) = (Vec::new(), Vec::new());
+    let number = requests.len();
+    for request in requests {
+        let (removal, synced) = invocation.remove(app, &request, deleted).await?;
+        let failed = removal.error.clone().or_else(|| synced.as_ref()?.error.clone());
+        errors.extend(failed.map(|error| (removal.destination.clone(), error)));
+        results.push(Entry::Removed(Box::new(removal)));
+        results.extend(synced.map(|report| Entry::Synced(Box::new(report))));
+    }
+    match worst(&errors, number) {
+        Some(error) => Err(error.into()),
+        None => Ok(Answer { results }),
+    }
+}
+
+/// Puts what is held for its scan on the queue, where it can wait for longer than Lambda would run the event again.
+async fn waits(invocation: &Invocation, queue: &dyn Queue, place: &[SyncRequest], report: &mut SyncReport) {
+    let trouble = match invocation.ends.bound(queued(queue, place)).await {
+        Ok(Ok(_)) => return report.queued(),
+        Ok(Err(error)) => error.to_string(),
+        Err(passed) => passed.to_string(),
+    };
+    tracing::error!(error = trouble, "what is held could not be queued; Lambda runs the event again");
 }
 
 /// Whether Lambda may have run the event before. No event says so, but Lambda runs a failed one again after one minute
@@ -97,16 +137,17 @@ async fn queued(queue: &dyn Queue, requests: &[SyncRequest]) -> Result<Answer, E
 /// The invocation's error, if any sync failed. One that may succeed later comes first: Lambda runs the event again
 /// then, which is what it needs, and what cannot be mended fails again as plainly.
 fn failure(reports: &[SyncReport]) -> Option<Error> {
-    let errors: Vec<(&SyncReport, &Error)> =
-        reports.iter().filter_map(|report| Some((report, report.error.as_ref()?))).collect();
-    let (_, main) = *errors.iter().min_by_key(|(_, error)| error.class() == transfer::error::Class::Never)?;
-    if reports.len() == 1 {
+    let failed = reports.iter().filter_map(|report| Some((report.destination.clone(), report.error.clone()?)));
+    worst(&failed.collect::<Vec<_>>(), reports.len())
+}
+
+/// The error of `number` destinations, of which these failed.
+fn worst(errors: &[(String, Error)], number: usize) -> Option<Error> {
+    let (_, main) = errors.iter().min_by_key(|(_, error)| error.class() == transfer::error::Class::Never)?;
+    if number == 1 {
         return Some(main.clone());
     }
     let texts: Vec<String> =
-        errors.iter().map(|(report, error)| format!("{}: {}: {error}", report.destination, error.error_type)).collect();
-    Some(Error::new(
-        main.error_type,
-        format!("{} of {} destinations failed: {}", errors.len(), reports.len(), texts.join("; ")),
-    ))
+        errors.iter().map(|(destination, error)| format!("{destination}: {}: {error}", error.error_type)).collect();
+    Some(Error::new(main.error_type, format!("{} of {number} destinations failed: {}", errors.len(), texts.join("; "))))
 }

@@ -251,6 +251,8 @@ fn own_rule(order: &Order, destination: &str, scope: &Option<Scope>, mistakes: &
         require_referrers: Vec::new(),
         untagged: crate::settings::Untagged::Skip,
         existing_tag: crate::request::ExistingTag::Overwrite,
+        delete: None,
+        scan_gate: None,
     };
     Rules::of(settings).unwrap_or_else(|wrong| {
         let named = |text: String| {

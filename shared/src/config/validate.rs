@@ -32,6 +32,9 @@ pub(super) fn document(document: Document, environment: &Environment) -> Result<
         }
     }
     let rules = Rules::compile(document.rules, &mut mistakes);
+    let provider = |host: &str| registries.get(host).map_or_else(|| Provider::of_host(host), |known| known.provider);
+    rules.deletion_mistakes(provider, &mut mistakes);
+    rules.scan_mistakes(provider, &mut mistakes);
     if mistakes.is_empty() { Ok(Config::assembled(rules, limits, registries)) } else { Err(mistakes) }
 }
 

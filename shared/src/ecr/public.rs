@@ -64,7 +64,7 @@ impl EcrPublicApi {
 }
 
 /// A repository as the API names it: what stands behind the alias.
-fn without_alias(repository: &str) -> &str {
+pub(super) fn without_alias(repository: &str) -> &str {
     repository.split_once('/').map_or(repository, |(_, name)| name)
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     oci::Platform,
-    request::{ExistingTag, Referrers, SyncOptions, SyncRequest},
+    request::{ExistingTag, Referrers, ScanGate, SyncOptions, SyncRequest},
     sync::Begun,
 };
 
@@ -40,6 +40,9 @@ pub struct ImageMessage {
     /// What to do with a tag that the destination has, at another digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_tag: Option<ExistingTag>,
+    /// What ECR's scan of the image must not have found; left out: no scan is asked for, or what the rules say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan_gate: Option<ScanGate>,
     /// The digest that the push event or the listing named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_digest: Option<String>,
@@ -94,6 +97,7 @@ impl ImageMessage {
             referrers: Some(first.options.referrers.clone()),
             require_referrers: Some(first.options.require_referrers.clone()).filter(|types| !types.is_empty()),
             existing_tag: Some(first.options.existing_tag),
+            scan_gate: first.options.scan_gate,
             expected_digest: first.expected.as_ref().map(ToString::to_string),
             pushed_at_ms: first.pushed_at.and_then(millis),
             heard: first.heard,
@@ -116,6 +120,7 @@ impl ImageMessage {
             referrers: self.referrers.clone().unwrap_or(by_rules.referrers),
             require_referrers: self.require_referrers.clone().unwrap_or(by_rules.require_referrers),
             platforms,
+            scan_gate: ScanGate::stricter(self.scan_gate, by_rules.scan_gate),
         })
     }
 }

@@ -61,6 +61,9 @@ impl Repository {
         if writes_manifest && refused.status.is_client_error() && (ecr_says_so || message.contains("immutable")) {
             return (ErrorType::TagImmutable, "; the tag can't be moved: push under another tag, or make it mutable");
         }
+        if let Some(meaning) = removal_refused(operation.action, refused) {
+            return meaning;
+        }
         let object = operation.object.as_str();
         match (refused.status.as_u16(), code) {
             // What the object is called is all that can be wrong with it: the bytes were verified.
@@ -122,6 +125,17 @@ impl Repository {
             _ => (ErrorType::Unavailable, ""),
         }
     }
+}
+
+/// What a registry means that doesn't remove a tag: by the specification 400 or 405 where it never does, and distribution 2
+/// looks for a digest in the tag. Source: OCI distribution-spec, "Deleting tags".
+fn removal_refused(action: Action, refused: &Refused) -> Option<(ErrorType, &'static str)> {
+    let never = matches!(refused.status.as_u16(), 400 | 405 | 501) || refused.envelope.code == "UNSUPPORTED";
+    (action == Action::RemoveTag && never).then_some((
+        ErrorType::InvalidConfig,
+        "; the registry removes no single tags: switch deletions on there if it can (distribution 3: \
+         storage.delete.enabled), or leave `delete` out of the rules that lead to it and remove the tag by its own means",
+    ))
 }
 
 /// What to do about an upload that is sent in a way that the registry does not take.

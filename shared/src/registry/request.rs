@@ -53,6 +53,7 @@ impl Operation {
             Action::StartUpload => "starting an upload of blob",
             Action::Upload => "uploading blob",
             Action::List => "listing",
+            Action::RemoveTag => "removing tag",
         }
     }
 }
@@ -77,9 +78,12 @@ impl Repository {
     ) -> Result<Response, Error> {
         match operation.action {
             Action::GetBlob | Action::StartUpload | Action::Upload => self.exchange(operation, request, wanted).await,
-            Action::HeadManifest | Action::GetManifest | Action::PutManifest | Action::HeadBlob | Action::List => {
-                Box::pin(self.send_alone(operation, request, wanted)).await
-            }
+            Action::HeadManifest
+            | Action::GetManifest
+            | Action::PutManifest
+            | Action::HeadBlob
+            | Action::List
+            | Action::RemoveTag => Box::pin(self.send_alone(operation, request, wanted)).await,
         }
     }
 
@@ -262,6 +266,7 @@ impl Repository {
         let preposition = match operation.action {
             Action::PutManifest | Action::StartUpload | Action::Upload => "to",
             Action::HeadManifest | Action::GetManifest | Action::HeadBlob | Action::GetBlob | Action::List => "at",
+            Action::RemoveTag => "of",
         };
         format!("{} {} {preposition} {self}", operation.text(), operation.object)
     }

@@ -177,7 +177,7 @@ struct Options<'o>(&'o SyncOptions);
 
 impl fmt::Display for Options<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SyncOptions { existing_tag, referrers, require_referrers, platforms } = self.0;
+        let SyncOptions { existing_tag, referrers, require_referrers, platforms, scan_gate } = self.0;
         match platforms {
             None => f.write_str("platforms: all")?,
             Some(platforms) => {
@@ -196,6 +196,9 @@ impl fmt::Display for Options<'_> {
         }
         if !require_referrers.is_empty() {
             write!(f, ", require_referrers: {}", require_referrers.join(" "))?;
+        }
+        if let Some(gate) = scan_gate {
+            write!(f, ", scan_gate: {gate}")?;
         }
         let existing_tag = match existing_tag {
             ExistingTag::Overwrite => "overwrite",

@@ -93,6 +93,25 @@ impl Template {
         Err(format!("`{text}` gives no name that its registry takes: {reason}"))
     }
 
+    /// The registry that it leads to; `None`: that of the source.
+    pub(super) fn registry(&self) -> Option<&str> {
+        match self.parts.first() {
+            Some(Part::Text(text)) => text.split('/').next(),
+            Some(Part::Place(_)) | None => None,
+        }
+    }
+
+    /// Whether two tags of one source have two tags at the destination.
+    pub(super) fn keeps_tags_apart(&self) -> bool {
+        let digest = Digest::of(b"");
+        let filled = |tag| {
+            let source = Reference::new("registry.example.com", "team/app", Some(tag), None).ok()?;
+            Some(self.fill(&source, Some(&digest)).ok()?.tag()?.to_owned())
+        };
+        let (one, other) = (filled("any-tag-at-all"), filled("another-tag"));
+        one.is_some() && one != other
+    }
+
     /// Whether it leads every image of `registry` onto itself.
     pub(super) fn is_identity(&self, registry: Option<&str>) -> bool {
         // A name and a tag that no template holds by chance.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     provider::Provider,
-    request::{ExistingTag, Referrers},
+    request::{Delete, ExistingTag, Referrers, ScanGate},
 };
 
 /// The configuration of both functions.
@@ -60,6 +60,12 @@ pub struct RuleSettings {
     /// What to do with a tag that the destination has, at another digest.
     #[serde(default)]
     pub existing_tag: ExistingTag,
+    /// Follow the deletion of a tag; left out: nothing is ever removed. Doesn't go with `platforms`.
+    #[serde(default)]
+    pub delete: Option<Delete>,
+    /// Hold images until ECR has scanned them, and refuse those with findings; left out: no scan is asked for.
+    #[serde(default)]
+    pub scan_gate: Option<ScanGate>,
 }
 
 /// Which repositories a rule takes.

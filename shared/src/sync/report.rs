@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::continuation::{Begun, HalfSent};
 use crate::{
-    error::{Error, ErrorType},
+    error::{Class, Error, ErrorType},
     oci::{Blob, Digest},
     request::SyncRequest,
     transport::Meter,
@@ -31,6 +31,10 @@ pub enum Outcome {
     Kept,
     /// The invocation's time was too short, and another one goes on.
     Continued,
+    /// Nothing yet: it waits for ECR's scan.
+    Held,
+    /// It waits for ECR's scan, as a message.
+    Queued,
     /// The source tag has moved on since the event: what it points to now is what was synced.
     Superseded,
     /// There was nothing to do yet.
@@ -97,6 +101,12 @@ impl SyncReport {
     #[must_use]
     pub fn failed(request: &SyncRequest, error: Error) -> Self {
         Tally::default().report(request, Err(error), Duration::ZERO, 0)
+    }
+
+    /// It waits as a message in the queue.
+    pub fn queued(&mut self) {
+        self.outcome = Outcome::Queued;
+        self.error = None;
     }
 
     /// Another invocation goes on.
@@ -299,6 +309,9 @@ impl Tally {
         let source_digest = locked(&self.filtered_from).take().filter(|_| result.is_ok());
         let (outcome, digest, error) = match result {
             Ok((outcome, digest)) => (outcome, digest.map(|digest| digest.to_string()), None),
+            Err(error) if error.error_type == ErrorType::ScanPending && error.class() == Class::Later => {
+                (Outcome::Held, None, Some(error))
+            }
             Err(error) => (Outcome::Failed, None, Some(error)),
         };
         // What is attached later comes by an event of its own, which brings the image along.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
+use super::ScanFindings;
 use crate::{
     error::{Error, ErrorType},
     limits::ManifestRoom,
@@ -35,6 +36,8 @@ pub struct Source {
     pub repository: Repository,
     /// ECR: tells archived images from those that are not there.
     pub diagnosis: Option<Arc<dyn SourceDiagnosis>>,
+    /// ECR: what scans of its images found.
+    pub scans: Option<Arc<dyn ScanFindings>>,
 }
 
 impl Source {
@@ -49,6 +52,14 @@ impl Source {
         match self.repository.manifest(target, expected, room).await {
             Err(error) => Err(self.explained(error, target).await),
             read => read,
+        }
+    }
+
+    /// Why the source doesn't give out `target` although it has it; `None`: nothing is known of it.
+    pub(super) async fn withheld(&self, target: &str) -> Result<Option<Withheld>, Error> {
+        match &self.diagnosis {
+            Some(diagnosis) => diagnosis.withheld(target).await,
+            None => Ok(None),
         }
     }
 

@@ -137,6 +137,30 @@ pub fn entry(registry: &Registry, authority: &Authority) -> Value {
     entry
 }
 
+/// The event of a tag's deletion at the source, as ECR sends it: AWS's sample has no media types.
+pub fn delete_event(repository: &str, tag: &str, digest: &str) -> Value {
+    let mut event = push_event(repository, tag, digest);
+    let detail = event["detail"].as_object_mut().expect("it is one");
+    detail.insert("action-type".into(), "DELETE".into());
+    detail.retain(|key, _| !key.ends_with("-media-type"));
+    event
+}
+
+/// The event of a finished scan at the source, as ECR sends it.
+pub fn scan_event(repository: &str, tags: &[&str], digest: &str) -> Value {
+    let mut event = push_event(repository, "", digest);
+    event["detail-type"] = "ECR Image Scan".into();
+    event["resources"] = json!([format!("arn:aws:ecr:us-east-1:111122223333:repository/{repository}")]);
+    event["detail"] = json!({
+        "scan-status": "COMPLETE",
+        "repository-name": repository,
+        "finding-severity-counts": {},
+        "image-digest": digest,
+        "image-tags": tags,
+    });
+    event
+}
+
 /// The event of a push to the source, as ECR sends it.
 pub fn push_event(repository: &str, tag: &str, digest: &str) -> Value {
     json!({

@@ -1,8 +1,9 @@
 //! ECR's control API over the emulated registries, so that both sides of it tell one story.
 
-mod images;
+pub(super) mod images;
 pub(super) mod layers;
 pub(super) mod repositories;
+mod scans;
 
 use std::{
     future::Future,
@@ -33,6 +34,7 @@ const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 pub struct EcrApi {
     registries: Vec<Registry>,
     switches: Mutex<Switches>,
+    scans: scans::Scans,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +49,7 @@ impl EcrApi {
     #[must_use]
     pub fn new(registries: Vec<Registry>) -> Self {
         let switches = Switches { denied: Vec::new(), token_lifetime: LIFETIME, missing_as_failure: false };
-        Self { registries, switches: Mutex::new(switches) }
+        Self { registries, switches: Mutex::new(switches), scans: scans::Scans::default() }
     }
 
     /// Denies an operation to everybody from now on. A repository is denied through its registry's
@@ -69,6 +71,12 @@ impl EcrApi {
     /// Reports a missing layer as a failure `MissingLayerDigest` instead of `UNAVAILABLE`: the API allows both.
     pub fn report_missing_layers_as_failures(&self, on: bool) {
         lock(&self.switches).missing_as_failure = on;
+    }
+
+    /// Sets how far the scan of an image is, and what it found; without counts there are no findings to be had yet. An image
+    /// of which nothing was set has no scan.
+    pub fn set_scan(&self, repository: &str, digest: &str, status: &str, counts: Option<&[(&str, u64)]>) {
+        self.scans.set(repository, digest, status, counts);
     }
 
     /// Puts a policy on a repository, as its owner would: `lifecyclePolicyText` or `policyText`.
@@ -123,6 +131,7 @@ impl EcrApi {
             "ListImages" => images::list(registry, &call.body),
             "BatchGetImage" => images::batch_get(registry, &call.body),
             "BatchDeleteImage" => images::batch_delete(registry, &call.body),
+            "DescribeImageScanFindings" => self.scans.describe(registry, &call.body),
             "ListImageReferrers" => images::referrers(registry, &call.body),
             other => Err(ApiError::client("UnknownOperationException", format!("{other} is not emulated"))),
         }
@@ -177,6 +186,7 @@ fn needed(operation: &str) -> Option<Access> {
         | "DescribeImages"
         | "ListImages"
         | "BatchGetImage"
+        | "DescribeImageScanFindings"
         | "ListImageReferrers" => Some(Access::Pull),
         "PutLifecyclePolicy"
         | "SetRepositoryPolicy"

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Api, ApiError, Call, account_of,
-    ecr::{denied, expires_at, layers, principal, repositories, throttled},
+    ecr::{denied, expires_at, images, layers, principal, repositories, throttled},
 };
 use crate::{lock, registry::Registry, token};
 
@@ -73,6 +73,8 @@ impl EcrPublicApi {
                 }
             }
             "DescribeRepositories" => repositories::describe(registry, &call.body),
+            "DescribeImages" => images::describe(registry, &body),
+            "BatchDeleteImage" => images::batch_delete(registry, &body),
             other => Err(ApiError::client("UnknownOperationException", format!("{other} is not emulated"))),
         }
     }

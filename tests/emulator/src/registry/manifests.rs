@@ -8,6 +8,7 @@ use crate::{
         Personality, Shared, audit,
         body::Upstream,
         convert,
+        personality::TagDeletion,
         reply::{Answer, Halt, Payload, Reply, refuse},
         route::is_tag,
         server::Head,
@@ -138,8 +139,20 @@ pub(super) fn delete(shared: &Shared, name: &str, reference: &str) -> Answer {
     if !by_digest && !is_tag(reference) {
         return Err(refuse(400, "MANIFEST_INVALID", "the reference is no tag and no digest"));
     }
+    match shared.traits.tag_deletion {
+        TagDeletion::Never => return Err(refuse(405, "UNSUPPORTED", "The operation is unsupported.")),
+        TagDeletion::DigestsOnly if !by_digest => {
+            return Err(refuse(405, "UNSUPPORTED", &format!("unsupported digest {reference}")));
+        }
+        TagDeletion::Untags | TagDeletion::WholeImage | TagDeletion::DigestsOnly => {}
+    }
     let gone = shared.store.with(|inner| {
         let found = inner.repositories.get_mut(name)?;
+        let resolved = found.tags.get(reference).filter(|_| shared.traits.tag_deletion == TagDeletion::WholeImage);
+        let (reference, by_digest) = match resolved.cloned() {
+            Some(digest) => (&digest.clone(), true),
+            None => (&reference.to_owned(), by_digest),
+        };
         if by_digest && shared.traits.ecr && found.is_listed(reference) {
             return Some(false);
         }

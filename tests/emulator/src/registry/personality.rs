@@ -100,6 +100,19 @@ pub(crate) enum Parents {
     Namespace,
 }
 
+/// What `DELETE …/manifests/<tag>` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TagDeletion {
+    /// Removes the tag alone.
+    Untags,
+    /// Removes the image with all its tags.
+    WholeImage,
+    /// Manifests are deleted by digest alone.
+    DigestsOnly,
+    /// Nothing is deleted at all.
+    Never,
+}
+
 /// Where `Location` of an upload leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locations {
@@ -154,6 +167,7 @@ pub(crate) struct Traits {
     /// What `OCI-Chunk-Min-Length` says, and what a chunk that is not the last has at least.
     pub(crate) least_chunk: Option<u64>,
     pub(crate) parents: Parents,
+    pub(crate) tag_deletion: TagDeletion,
     /// Digests of SHA-512 are taken.
     pub(crate) sha512: bool,
     /// `PUT …/manifests/<digest>?tag=` sets tags (draft of the specification's 1.2).
@@ -193,6 +207,7 @@ impl Traits {
             put_limit: None,
             least_chunk: None,
             parents: Parents::None,
+            tag_deletion: TagDeletion::Untags,
             sha512: true,
             tag_param: true,
             artifacts: &[OCI_ARTIFACT, ORAS_ARTIFACT],
@@ -240,6 +255,8 @@ impl Traits {
             },
             Personality::Ghcr => Self {
                 mounting: Mounting::SameOwner,
+                // skopeo, issue 1880.
+                tag_deletion: TagDeletion::Never,
                 referrers: false,
                 patch_overwrites: true,
                 ranged_patch_limit: Some(4 * 1024 * 1024),
@@ -263,6 +280,8 @@ impl Traits {
             },
             Personality::Acr => Self {
                 body_limit: Some(20 * 1024 * 1024),
+                // ACR documentation, "Delete container images".
+                tag_deletion: TagDeletion::WholeImage,
                 needs_length: true,
                 needs_range: true,
                 locations: Locations::NoUploadCache,
@@ -273,6 +292,8 @@ impl Traits {
             },
             Personality::DockerHub => Self {
                 hub_limits: true,
+                // docker/hub-feedback, issue 2360.
+                tag_deletion: TagDeletion::Never,
                 redirects_blobs: true,
                 parents: Parents::Namespace,
                 // Seen with a layer of 100 MB (atlanhq/application-sdk, pull request 2020); where it begins is not known.
@@ -288,6 +309,8 @@ impl Traits {
             },
             Personality::Harbor => Self {
                 parents: Parents::Project,
+                // goharbor/harbor, pull request 11971.
+                tag_deletion: TagDeletion::DigestsOnly,
                 token_path: Some("/service/token"),
                 // It is made of Docker's own registry, which takes them.
                 sha512: true,

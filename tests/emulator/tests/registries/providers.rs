@@ -100,3 +100,25 @@ impl World {
         self.registry.store().put_blob(repository, "content")
     }
 }
+
+#[tokio::test]
+async fn what_a_deleted_tag_takes_along_differs() {
+    for (personality, name, status, left) in [
+        (Personality::Plain, "acme/app", 202, &["v2"][..]),
+        (Personality::Quay, "acme/app", 202, &["v2"]),
+        (Personality::Gar, "project/repo/app", 202, &["v2"]),
+        // ACR documentation, "Delete container images".
+        (Personality::Acr, "acme/app", 202, &[]),
+        (Personality::Harbor, "acme/app", 405, &["v1", "v2"]),
+        (Personality::DockerHub, "acme/app", 405, &["v1", "v2"]),
+        (Personality::Ghcr, "acme/app", 405, &["v1", "v2"]),
+    ] {
+        let world = World::new(personality).await;
+        for tag in ["v1", "v2"] {
+            Image::small(1).push_to(world.registry.store(), name, tag);
+        }
+        let answer = world.delete(&format!("/v2/{name}/manifests/v1")).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{personality:?}");
+        assert_eq!(world.registry.store().tags(name), left, "{personality:?}");
+    }
+}

@@ -43,6 +43,14 @@ fn find<'a>(repository: &'a Repository, id: &Value) -> Option<&'a Manifest> {
     }
 }
 
+/// The digest of the image that a call names, which must be there.
+pub(super) fn digest_of(registry: &Registry, body: &Value, id: &Value) -> Result<String, ApiError> {
+    on(registry, body, |name, repository| {
+        let found = find(repository, id).ok_or_else(|| not_found(registry, name, id))?;
+        Ok(found.stored.digest.clone())
+    })
+}
+
 /// Whether the filter of a call takes an image of this status: active ones alone where there is none.
 fn takes_status(body: &Value, manifest: &Manifest) -> bool {
     match body.get("filter").and_then(|filter| text(filter, "imageStatus")) {
@@ -60,7 +68,7 @@ fn takes(body: &Value, tagged: bool) -> bool {
     }
 }
 
-pub(super) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
+pub(in crate::aws) fn describe(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
     let wanted = ids(body)?;
     on(registry, body, |name, repository| {
         if let Some(ids) = wanted {
@@ -159,7 +167,7 @@ pub(super) fn batch_get(registry: &Registry, body: &Value) -> Result<Value, ApiE
     })
 }
 
-pub(super) fn batch_delete(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
+pub(in crate::aws) fn batch_delete(registry: &Registry, body: &Value) -> Result<Value, ApiError> {
     let ids = ids(body)?.ok_or_else(|| invalid("imageIds", "Member must not be null"))?;
     on(registry, body, |_, repository| {
         let (mut gone, mut failures) = (Vec::new(), Vec::new());

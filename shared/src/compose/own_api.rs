@@ -1,0 +1,41 @@
+//! A source's registry of AWS, as the ports of a sync want it.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+
+use crate::{
+    ecr::{EcrArchive, EcrScans},
+    error::Error,
+    oci::Digest,
+    request::Scan,
+    sync::{ScanFindings, SourceDiagnosis, Withheld},
+    transport::Meter,
+};
+
+/// What ECR's API tells of the images of one repository: which are archived, and what scans of them found.
+pub(super) struct OwnApi {
+    pub(super) archive: EcrArchive,
+    pub(super) scans: EcrScans,
+    pub(super) name: String,
+    pub(super) meter: Arc<Meter>,
+}
+
+impl ScanFindings for OwnApi {
+    fn scan<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Scan, Error>> {
+        Box::pin(self.scans.of(&self.name, digest, &self.meter))
+    }
+
+    fn age<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
+        Box::pin(self.scans.age(&self.name, digest, &self.meter))
+    }
+}
+
+impl SourceDiagnosis for OwnApi {
+    fn withheld<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<Withheld>, Error>> {
+        Box::pin(async move {
+            let archived = self.archive.holds(&self.name, target, &self.meter).await?;
+            Ok(archived.map(|archived| Withheld { reason: archived.text, passing: archived.restoring }))
+        })
+    }
+}

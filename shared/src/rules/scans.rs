@@ -1,0 +1,38 @@
+//! What a finished scan sets going: images that a rule holds for it.
+
+use super::{Pushed, Rules, Verdict};
+use crate::{error::Error, provider::Provider, request::SyncRequest};
+
+impl Rules {
+    /// Where a scanned image goes, under all its tags: only by rules that wait for scans, since for all others its push was
+    /// enough.
+    ///
+    /// # Errors
+    /// As [`Rules::verdict`].
+    pub fn scanned(&self, images: &[Pushed]) -> Result<Verdict, Error> {
+        let mut requests: Vec<SyncRequest> = Vec::new();
+        for image in images {
+            let Verdict::Sync(found) = self.verdict(image)? else { continue };
+            for request in found.into_iter().filter(|request| request.options.scan_gate.is_some()) {
+                if !requests.iter().any(|known| known.destination == request.destination) {
+                    requests.push(request);
+                }
+            }
+        }
+        Ok(match requests.is_empty() {
+            false => Verdict::Sync(requests),
+            true => Verdict::Ignore("a scan is finished, and no rule that matches waits for scans (`scan_gate`)"),
+        })
+    }
+
+    /// Rules that wait for scans at registries that make none; `of_host` tells what kind of registry a host is.
+    pub(crate) fn scan_mistakes(&self, of_host: impl Fn(&str) -> Provider, mistakes: &mut Vec<String>) {
+        for (position, rule) in self.0.iter().enumerate().filter(|(_, rule)| rule.options.scan_gate.is_some()) {
+            if let Some(host) = rule.registry.as_deref().filter(|host| of_host(host) != Provider::Ecr) {
+                mistakes.push(format!(
+                    "rules[{position}].scan_gate: goes with private ECR as the source alone, and {host} is none"
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A tag that was deleted at the source, between two ECR registries: what is removed, what stays, and why.
+
+use std::time::Duration;
+
+use emulator::{Action, Fault, Image, Kind, aws::ApiError};
+use scenarios::{
+    EventSource, Function, Outcome, World,
+    world::{DESTINATION, delete_event},
+};
+use serde_json::{Value, json};
+
+use crate::support::{LIMIT, assert_nothing_written, eventually, failed, logged_results, results, watched};
+
+const MIRROR: &str = "mirror/team/app";
+
+/// A world whose rule follows deletions so far, with an image under `v1` and `v1.0` at the destination, and none of it at
+/// the source.
+async fn world(delete: Option<&str>) -> (World, Image) {
+    let mut world = World::ecr(|destination| destination).await;
+    if let Some(delete) = delete {
+        world.rule().insert("delete".into(), delete.into());
+    }
+    world.source.store().create_repository("team/app");
+    let image = Image::small(1);
+    for tag in ["v1", "v1.0"] {
+        image.push_to(world.destination.store(), MIRROR, tag);
+    }
+    (world, image)
+}
+
+async fn deleted(function: &mut Function, tag: &str, digest: &str) -> Value {
+    let mut results = results(function, delete_event("team/app", tag, digest)).await;
+    assert_eq!(results.len(), 1, "{results:?}");
+    results.remove(0)
+}
+
+fn assert_says(result: &Value, outcome: &str, part: &str) {
+    assert_eq!(result["outcome"], outcome, "{result}");
+    assert!(result["reason"].as_str().is_some_and(|reason| reason.contains(part)), "`{part}` is not in: {result}");
+}
+
+fn tags(world: &World) -> Vec<String> {
+    world.destination.store().tags(MIRROR)
+}
+
+#[tokio::test]
+async fn a_deleted_tag_is_removed_and_the_images_other_tags_stay() {
+    watched(async {
+        let (world, image) = world(Some("untag")).await;
+        let mut function = world.function("on-push", &[]).await;
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&result, "untagged", "deleted at the source");
+        assert_eq!(result["destination"], format!("{DESTINATION}/{MIRROR}:v1"));
+        assert_eq!(result["digest"], image.digest);
+        assert_eq!(tags(&world), ["v1.0"]);
+        world.destination.store().is_whole(MIRROR, "v1.0").unwrap();
+        let calls = world.aws.calls();
+        let call = calls.iter().find(|call| call.operation == "BatchDeleteImage").unwrap();
+        assert_eq!(call.request["imageIds"], json!([{ "imageTag": "v1" }]), "by the tag alone, never by the digest");
+        assert_eq!((world.source.journal().len(), world.destination.journal().len()), (2, 2), "HEADs alone");
+        assert_eq!(result["requests"], json!({ "source": 2, "destination": 2, "aws_api": 6 }), "{result}");
+
+        // Delivered again.
+        let again = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&again, "current", "no such tag");
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 1);
+        eventually("both are logged", || logged_results(&function).len() == 2).await;
+        let line = function.records().into_iter().find(|record| record["result"]["outcome"] == "untagged").unwrap();
+        assert_eq!(
+            (&line["Untagged"], &line["Failed"], &line["Destination"]),
+            (&1.into(), &0.into(), &DESTINATION.into())
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_the_setting_nothing_is_followed() {
+    watched(async {
+        let (world, image) = world(None).await;
+        let mut function = world.function("on-push", &[]).await;
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&result, "ignored", "no rule that matches follows deletions");
+        assert_eq!(world.source.journal().len() + world.destination.journal().len() + world.aws.calls().len(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_tag_of_an_image_goes_only_where_the_rule_says_so() {
+    watched(async {
+        let (mut world, image) = world(Some("untag")).await;
+        world.destination.store().remove_tag(MIRROR, "v1.0");
+        let mut function = world.function("on-push", &[]).await;
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&result, "kept", "last tag");
+        assert_eq!(tags(&world), ["v1"]);
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 0);
+
+        world.rule().insert("delete".into(), "image".into());
+        let mut function = world.function("on-push", &[]).await;
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&result, "deleted", "last one");
+        assert_eq!(world.destination.store().manifest(MIRROR, &image.digest), None, "ECR removes it with its last tag");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tag_that_has_moved_at_either_end_stays() {
+    watched(async {
+        let (world, image) = world(Some("image")).await;
+        let other = Image::small(2);
+        other.push_to(world.destination.store(), MIRROR, "v1");
+        let mut function = world.function("on-push", &[]).await;
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&result, "kept", &format!("holds {}", other.digest));
+
+        // Pushed again before the event came: the push has an event of its own.
+        other.push_to(world.source.store(), "team/app", "v1.0");
+        let result = deleted(&mut function, "v1.0", &image.digest).await;
+        assert_says(&result, "kept", "the source has the tag again");
+        assert_eq!(tags(&world), ["v1", "v1.0"]);
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 0);
+        assert_nothing_written(&world.destination);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_archived_image_has_its_tag_still() {
+    watched(async {
+        let (world, image) = world(Some("image")).await;
+        image.push_to(world.source.store(), "team/app", "v1");
+        world.source.store().archive("team/app", &image.digest);
+        let mut function = world.function("on-push", &[]).await;
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&result, "kept", "archived");
+        assert_eq!(tags(&world), ["v1", "v1.0"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tag_that_comes_back_while_it_is_removed_is_synced() {
+    watched(async {
+        let (world, image) = world(Some("untag")).await;
+        image.push_to(world.source.store(), "team/app", "v1");
+        // The first look finds nothing, as if the push had come right behind it.
+        let gone = Action::error(404, "MANIFEST_UNKNOWN", "Requested image not found");
+        world.source.faults().add(Fault::on(Kind::ManifestHead).times(1).then(gone));
+        world.aws.fail_next("DescribeImages", ApiError::client("ImageNotFoundException", "no"), 1);
+        let mut function = world.function("on-push", &[]).await;
+        let results = results(&mut function, delete_event("team/app", "v1", &image.digest)).await;
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 1);
+        let outcomes: Vec<_> = results.iter().map(|result| result["outcome"].clone()).collect();
+        assert_eq!(outcomes, ["untagged", "synced"], "{results:?}");
+        assert_eq!(tags(&world), ["v1", "v1.0"]);
+
+        // And where an earlier try was cut between the two.
+        world.destination.store().remove_tag(MIRROR, "v1");
+        let results = crate::support::results(&mut function, delete_event("team/app", "v1", &image.digest)).await;
+        let outcomes: Vec<_> = results.iter().map(|result| result["outcome"].clone()).collect();
+        assert_eq!(outcomes, ["kept", "synced"], "{results:?}");
+        assert_eq!(tags(&world), ["v1", "v1.0"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_that_says_too_little_is_ignored() {
+    watched(async {
+        let (world, image) = world(Some("image")).await;
+        let mut function = world.function("on-push", &[]).await;
+        let mut absent = delete_event("team/app", "v1", &image.digest);
+        absent["detail"].as_object_mut().unwrap().remove("image-tag");
+        for (event, part) in [
+            (delete_event("team/app", "", &image.digest), "no tag"),
+            (absent, "no tag"),
+            (delete_event("team/app", "v1", "sha256:12"), "which digest"),
+            (delete_event("team/app", "v1", ""), "which digest"),
+        ] {
+            let results = results(&mut function, event).await;
+            assert_says(&results[0], "ignored", part);
+        }
+        assert_eq!(world.source.journal().len() + world.destination.journal().len() + world.aws.calls().len(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_repository_has_nothing_to_remove() {
+    watched(async {
+        let (world, image) = world(Some("image")).await;
+        world.destination.store().remove_repository(MIRROR);
+        let mut function = world.function("on-push", &[]).await;
+        assert_says(&deleted(&mut function, "v1", &image.digest).await, "current", "no such tag");
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_image_that_an_index_lists_is_not_removed_and_the_error_says_so() {
+    watched(async {
+        let (world, _) = world(Some("image")).await;
+        let child = Image::small(7);
+        let index = emulator::Index::of(&[&child]);
+        index.push_to(world.destination.store(), MIRROR, "all");
+        world.destination.store().set_tag(MIRROR, "one", &child.digest);
+        let mut function = world.function("on-push", &[]).await;
+        let (error_type, message) = failed(&mut function, delete_event("team/app", "one", &child.digest)).await;
+        assert_eq!(error_type, "Denied", "{message}");
+        assert!(message.contains("index") && message.contains(MIRROR), "{message}");
+        assert_eq!(world.destination.store().tag(MIRROR, "one"), Some(child.digest));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn missing_rights_are_named_and_a_throttled_call_is_tried_again() {
+    watched(async {
+        let (world, image) = world(Some("untag")).await;
+        let mut function = world.function("on-push", &[]).await;
+        world.ecr.deny("BatchDeleteImage");
+        let (error_type, message) = failed(&mut function, delete_event("team/app", "v1", &image.digest)).await;
+        assert_eq!(error_type, "Denied", "{message}");
+        assert!(message.contains("ecr:BatchDeleteImage") && message.contains(MIRROR), "{message}");
+        world.ecr.allow("BatchDeleteImage");
+        assert_eq!(tags(&world), ["v1", "v1.0"]);
+        world.aws.fail_next("BatchDeleteImage", ApiError::client("ThrottlingException", "Rate exceeded"), 1);
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_eq!((&result["outcome"], &result["throttled"]), (&"untagged".into(), &1.into()), "{result}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn several_destinations_are_done_one_after_the_other_by_both_functions() {
+    watched(async {
+        let (mut world, image) = world(Some("untag")).await;
+        let to = |prefix: &str| format!("{DESTINATION}/{prefix}/{{repository}}");
+        world.rule().insert("destinations".into(), json!([to("one"), to("two"), to("mirror")]));
+        for repository in ["one/team/app", "two/team/app"] {
+            for tag in ["v1", "v1.0"] {
+                image.push_to(world.destination.store(), repository, tag);
+            }
+        }
+        world.destination.store().set_tag("one/team/app", "v1", &Image::small(3).digest);
+        Image::small(3).push_to(world.destination.store(), "one/team/app", "v1");
+        let url = world.aws.sqs().create("work", Duration::from_secs(30));
+        let env = [("TRANSSHIP_QUEUE_URL", url.as_str())];
+        let mut on_push = world.function("on-push", &env).await;
+        let results = results(&mut on_push, delete_event("team/app", "v1", &image.digest)).await;
+        let outcomes: Vec<_> = results.iter().map(|result| result["outcome"].clone()).collect();
+        assert_eq!(outcomes, ["kept", "untagged", "untagged"], "{results:?}");
+        assert_eq!(world.aws.sqs().messages("work").len(), 0);
+
+        // The event as a message's body, where EventBridge targets the queue.
+        world.destination.store().set_tag("two/team/app", "v1", &image.digest);
+        world.aws.sqs().send("work", &delete_event("team/app", "v1", &image.digest).to_string());
+        let mut fanout = world.function("fanout", &env).await;
+        let delivery = EventSource::new(world.aws.sqs(), "work").timeout(LIMIT).deliver(&mut fanout).await.unwrap();
+        assert_eq!(delivery.outcome, Outcome::Ok(json!({ "batchItemFailures": [] })));
+        eventually("all are logged", || logged_results(&fanout).len() == 3).await;
+        let outcomes: Vec<_> = logged_results(&fanout).iter().map(|result| result["outcome"].clone()).collect();
+        assert_eq!(outcomes, ["kept", "untagged", "current"]);
+        assert_eq!(world.aws.sqs().messages("work").len(), 0);
+    })
+    .await;
+}
