@@ -121,7 +121,7 @@ fn an_event_as_a_body_is_what_on_push_would_make_of_it() {
     assert_eq!(requests[0].options.existing_tag, ExistingTag::Keep);
     for (event, part) in [
         (include_str!("../../../events/ecr-push-failed.json"), "FAILURE"),
-        (include_str!("../../../events/ecr-scan.json"), "ECR Image Scan"),
+        (include_str!("../../../events/ecr-scan.json"), "scan_gate"),
         (include_str!("../../../events/ecr-push-untagged.json"), "no tag"),
     ] {
         match read(event, &rules).unwrap() {

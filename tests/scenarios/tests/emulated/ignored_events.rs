@@ -73,7 +73,7 @@ async fn the_samples_of_pushes_are_work() {
     watched(async {
         let world = world().await;
         let mut function = world.function("on-push", &[]).await;
-        for (name, event) in samples().into_iter().filter(|(name, _)| WORK.contains(&name.as_str())) {
+        for (name, event) in samples().into_iter().filter(|(name, _)| WORK[..3].contains(&name.as_str())) {
             let image = Image::small(1);
             image.push_to(world.source.store(), "team/app", event["detail"]["image-tag"].as_str().unwrap());
             let results = results(&mut function, event).await;
