@@ -1,5 +1,6 @@
 """Least privilege: what the scenarios' journals recorded is allowed, and what nobody calls is not granted."""
 
+import copy
 from collections import defaultdict
 
 import calls
@@ -7,6 +8,7 @@ import iam
 import parameters
 import pytest
 import stack as stacks
+from conftest import EVERYTHING
 
 ROLES = {"on-push": "OnPushRole", "fanout": "FanoutRole"}
 
@@ -58,8 +60,7 @@ def platform(stack: stacks.Stack) -> dict[str, list[tuple[str, str, dict]]]:
     }
 
 
-@pytest.fixture(scope="session")
-def judged(template, full):
+def judge(template: dict, full: stacks.Stack):
     """Every need of every scenario against the roles of its configuration: what was denied, and what was of use."""
     denied, used, seen = [], defaultdict(set), 0
     built: dict[tuple, stacks.Stack] = {}
@@ -92,6 +93,19 @@ def judged(template, full):
     return denied, used, seen
 
 
+@pytest.fixture(scope="session")
+def judged(template, full):
+    return judge(template, full)
+
+
+def unused(full: stacks.Stack, used: dict[str, set]) -> set[iam.Grant]:
+    """What the roles are granted and nobody needed."""
+    roles = ("OnPushRole", "FanoutRole", "SweepRole")
+    return {
+        grant for role in roles for grant, _ in iam.grants(iam.statements(full, role)) if grant not in used[role]
+    }
+
+
 def test_the_ledger_is_there():
     assert calls.scenarios(), f"{calls.FOLDER} has no calls: run `make test` first, or `make infra`, which does"
 
@@ -104,9 +118,20 @@ def test_every_call_that_the_scenarios_recorded_is_allowed(judged):
 
 def test_an_action_that_nobody_calls_is_not_granted(judged, full):
     _, used, _ = judged
-    for role in ("OnPushRole", "FanoutRole", "SweepRole"):
-        granted = {grant for grant, _ in iam.grants(iam.statements(full, role))}
-        assert granted - used[role] == set(), role
+    assert unused(full, used) == set()
+
+
+def test_a_right_too_few_and_one_too_many_would_be_seen(template):
+    changed = copy.deepcopy(template)
+    policy = changed["Resources"]["ReplicationPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    read, write = policy[1]["Fn::If"][1], policy[2]["Fn::If"][1]
+    assert (read["Sid"], write["Sid"]) == ("Read", "Write")
+    read["Action"].remove("ecr:DescribeImages")
+    write["Action"].append("ecr:BatchDeleteImage")
+    full = stacks.Stack(changed, **EVERYTHING)
+    denied, used, _ = judge(changed, full)
+    assert any("DescribeImages on arn:aws:ecr:us-east-1:111122223333:repository/team/app" in text for text in denied)
+    assert unused(full, used) == {iam.Grant("Write", "ecr:BatchDeleteImage")}
 
 
 def test_no_statement_is_on_everything_but_where_aws_has_no_other(full):
