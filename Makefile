@@ -79,7 +79,7 @@ profile: ## measure what copying many small images and a large one takes (ARGS="
 ARCH := arm64
 
 build: ## build both functions for Lambda as they are shipped (ARCH=arm64 or x86-64)
-	scripts/install-venv
+	scripts/install-lambda-tools
 	PATH="$(CURDIR)/.venv/bin:$$PATH" cargo lambda build $(LOCKED) --release --$(ARCH) --bin on-push --bin fanout
 
 # A block of infra/sam/samconfig.toml: `make deploy-sam ENV=prod`; `make deploy-sam SAM=validate` or SAM=build goes less far.
@@ -87,10 +87,10 @@ ENV := default
 SAM := build deploy
 
 deploy-sam: ## build for Lambda and deploy with SAM (ENV=prod takes that block of infra/sam/samconfig.toml)
-	scripts/install-venv
+	scripts/install-lambda-tools
 	scripts/install-infra-tools
 	cd infra/sam && for step in $(SAM); do \
-		PATH="$(CURDIR)/.venv-infra/bin:$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam $$step --config-env "$(ENV)" $(ARGS); \
+		PATH="$(CURDIR)/.venv/bin:$(CURDIR)/.venv-infra/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam $$step --config-env "$(ENV)" $(ARGS); \
 	done
 
 fmt: ## format the code

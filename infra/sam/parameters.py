@@ -19,6 +19,7 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 # Hosts of private ECR: commercial, China, FIPS, dual-stack, isolated.
 # Source: Amazon ECR user guide, "Endpoints".
@@ -243,6 +244,17 @@ def derive(config: dict, account: str, region: str, sources=(), destinations=(),
     return derivation.rights
 
 
+def mistakes(config: object) -> list[str] | None:
+    """What is wrong with the shape of a configuration; `None` where this Python has no package `jsonschema` to tell."""
+    try:
+        import jsonschema
+    except ImportError:
+        return None
+    schema = json.loads((Path(__file__).resolve().parents[2] / "docs" / "config.schema.json").read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    return [f"{error.json_path}: {error.message}" for error in errors]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", help="the configuration, a JSON file")
@@ -255,6 +267,12 @@ def main() -> int:
     arguments = parser.parse_args()
     with open(arguments.config, encoding="utf-8") as file:
         config = json.load(file)
+    wrong = mistakes(config)
+    if wrong:
+        print(f"{arguments.config}:", *wrong, sep="\n  ", file=sys.stderr)
+        return 1
+    if wrong is None:
+        print("not checked against docs/config.schema.json: this Python has no jsonschema (.venv-infra has)", file=sys.stderr)
     rights = derive(
         config, arguments.account, arguments.region, arguments.source, arguments.destination, arguments.list
     )

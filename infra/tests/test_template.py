@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -218,11 +219,24 @@ def test_log_groups_have_an_end(plain):
     assert all(group["RetentionInDays"] == "30" for group in groups.values())
 
 
-def test_the_example_of_samconfig_fits_the_template(template):
-    import tomllib
-
+def test_the_example_of_samconfig_is_what_the_example_configuration_needs(template):
     config = tomllib.loads((stacks.INFRA / "sam" / "samconfig.toml").read_text())
     overrides = config["example"]["global"]["parameters"]["parameter_overrides"]
     given = dict(override.split("=", 1) for override in overrides)
-    stack = stacks.Stack(template, **given)
-    assert "Sweep" in stack.resources
+    assert "Sweep" in stacks.Stack(template, **given).resources
+    done = run(
+        "python", str(stacks.INFRA / "sam" / "parameters.py"), "--account", stacks.ACCOUNT, "--region", stacks.REGION,
+        str(stacks.INFRA / "example.json"),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+    for line in done.stdout.splitlines():
+        assert json.loads(line.strip().removesuffix(",")) in overrides
+
+
+def test_a_configuration_that_can_not_be_right_is_named_before_it_is_deployed(tmp_path):
+    path = tmp_path / "transship.json"
+    path.write_text(json.dumps({"rules": [{"destination": ["ghcr.io/acme/app"]}]}))
+    done = run("python", str(stacks.INFRA / "sam" / "parameters.py"), "--account", "1", "--region", "us-east-1", str(path))
+    assert done.returncode == 1
+    assert "$.rules[0]" in done.stderr and "destinations" in done.stderr

@@ -18,6 +18,10 @@ use crate::{
 /// The namespace of the metrics.
 const NAMESPACE: &str = "Transship";
 
+/// Metrics by function alone too, whatever the destination: an alarm can't search, and must name what it watches. Few, as
+/// CloudWatch counts each set of dimensions as a metric of its own.
+const ALARMING: [&str; 3] = ["Failed", "ReplicationLag", "Throttled"];
+
 /// Sends log lines to standard output as Lambda's logging controls ask for.
 ///
 /// Below `WARN` only our own code is heard: HTTP and SDK crates log whole requests at their finer levels, credentials
@@ -90,14 +94,19 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
         metrics.push(("ReplicationLag", "Milliseconds", u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)));
     }
     let definitions: Vec<Value> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+    let watched = |definition: &&Value| definition["Name"].as_str().is_some_and(|name| ALARMING.contains(&name));
+    let alarming: Vec<Value> = definitions.iter().filter(watched).cloned().collect();
     let mut line = json!({
         "_aws": {
             "Timestamp": millis(now),
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
-                // By function alone too: an alarm can't search, and must name what it watches.
-                "Dimensions": [["Function", "Destination"], ["Function"]],
+                "Dimensions": [["Function", "Destination"]],
                 "Metrics": definitions,
+            }, {
+                "Namespace": NAMESPACE,
+                "Dimensions": [["Function"]],
+                "Metrics": alarming,
             }],
         },
         "timestamp": rfc3339(now),
