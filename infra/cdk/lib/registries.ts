@@ -1,6 +1,6 @@
 // What the host of a registry tells: its kind, and of ECR the account and the region.
 
-import { Token } from 'aws-cdk-lib';
+import { Aws, Token } from 'aws-cdk-lib';
 import type { Provider, RegistrySettings } from './generated/configuration';
 
 /** Where a private ECR registry is. */
@@ -49,7 +49,15 @@ export function ecrHome(host: string, settings: RegistrySettings): EcrHome | und
 /** The host that ECR's events imply: of the spellings of one registry, the plain one. */
 export function plainHost(host: string): string {
   const told = ECR_HOST.exec(normalHost(host))?.groups;
-  return told ? `${told['account']}.dkr.ecr.${told['region']}.${domainOf(told['region']!)}` : normalHost(host);
+  return told ? hostOf(told['account']!, told['region']!) : normalHost(host);
+}
+
+/** The plain host of an account's registry in a region. */
+export function hostOf(account: string, region: string): string {
+  const domain = Token.isUnresolved(region)
+    ? Aws.URL_SUFFIX
+    : (PARTITIONS.find(([prefix]) => region.startsWith(prefix))?.[2] ?? 'amazonaws.com');
+  return `${account}.dkr.ecr.${region}.${domain}`;
 }
 
 // Source: AWS General Reference, "Amazon Resource Names".
@@ -66,8 +74,4 @@ const PARTITIONS: [prefix: string, partition: string, domain: string][] = [
 /** The partition of a region: identities of one mean nothing in another. */
 export function partitionOf(region: string): string {
   return PARTITIONS.find(([prefix]) => region.startsWith(prefix))?.[1] ?? 'aws';
-}
-
-function domainOf(region: string): string {
-  return PARTITIONS.find(([prefix]) => region.startsWith(prefix))?.[2] ?? 'amazonaws.com';
 }

@@ -1,6 +1,10 @@
 // The statements of the functions' roles, each with the actions it needs on what the configuration names.
 
-import { PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
+import type { Stack } from 'aws-cdk-lib';
+import { Effect, PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type { ILogGroup } from 'aws-cdk-lib/aws-logs';
+import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { Access } from './access';
 
 /** Reading an image. */
@@ -75,6 +79,72 @@ export function replication(access: Access, secretKeys: string[]): PolicyStateme
 /** What fanout alone does: list the repositories that a glob takes. */
 export function listing(access: Access): PolicyStatement[] {
   return statements([on('ListRepositories', ['ecr:DescribeRepositories'], access.list)]);
+}
+
+/** Sending to queues that are encrypted with a key, and receiving from them. */
+export function queueKey(key: IKey | undefined): PolicyStatement[] {
+  return statements([on('QueueKey', ['kms:Decrypt', 'kms:GenerateDataKey'], new Set(key ? [key.keyArn] : []))]);
+}
+
+/**
+ * Lambda's own work for functions in a VPC. It asks for these on every resource when the function is made; the
+ * functions' code is denied them.
+ */
+export function interfaces(stack: Stack): PolicyStatement[] {
+  const actions = [
+    'ec2:AssignPrivateIpAddresses',
+    'ec2:CreateNetworkInterface',
+    'ec2:DeleteNetworkInterface',
+    'ec2:DescribeNetworkInterfaces',
+    'ec2:DescribeSubnets',
+    'ec2:UnassignPrivateIpAddresses',
+  ];
+  const functions = `arn:${stack.partition}:lambda:${stack.region}:${stack.account}:function:*`;
+  return statements([
+    { sid: 'Interfaces', actions, resources: ['*'] },
+    {
+      sid: 'NotByTheCode',
+      effect: Effect.DENY,
+      actions,
+      resources: ['*'],
+      conditions: { ArnLike: { 'lambda:SourceFunctionArn': functions } },
+    },
+  ]);
+}
+
+/** Writing log lines to its own group, and traces. */
+export function telling(logs: ILogGroup): PolicyStatement[] {
+  return statements([
+    { sid: 'Logs', actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [logs.logGroupArn] },
+    // X-Ray has no resources that a policy could name.
+    { sid: 'Traces', actions: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'], resources: ['*'] },
+  ]);
+}
+
+/** What on-push does with queues: it sends, and Lambda sends what it gave up. */
+export function sending(queue: IQueue, failedEvents: IQueue): PolicyStatement[] {
+  return statements([
+    { sid: 'Queue', actions: ['sqs:SendMessage'], resources: [queue.queueArn] },
+    { sid: 'FailedEvents', actions: ['sqs:SendMessage'], resources: [failedEvents.queueArn] },
+  ]);
+}
+
+/** What fanout does with queues: it takes messages, puts them off, sends more, and gives some up. */
+export function draining(queue: IQueue, deadLetters: IQueue): PolicyStatement[] {
+  return statements([
+    {
+      sid: 'Queue',
+      actions: [
+        'sqs:ReceiveMessage',
+        'sqs:DeleteMessage',
+        'sqs:GetQueueAttributes',
+        'sqs:ChangeMessageVisibility',
+        'sqs:SendMessage',
+      ],
+      resources: [queue.queueArn],
+    },
+    { sid: 'DeadLetters', actions: ['sqs:SendMessage'], resources: [deadLetters.queueArn] },
+  ]);
 }
 
 // ECR asks KMS in the name of whoever creates the repository.
