@@ -95,7 +95,8 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
             "Timestamp": millis(now),
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
-                "Dimensions": [["Function", "Destination"]],
+                // By function alone too: an alarm can't search, and must name what it watches.
+                "Dimensions": [["Function", "Destination"], ["Function"]],
                 "Metrics": definitions,
             }],
         },

@@ -46,7 +46,7 @@ async fn metric_lines(function: &Function, count: usize) -> Vec<Value> {
 fn metrics(line: &Value) -> BTreeMap<String, u64> {
     let directive = &line["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(directive["Namespace"], "Transship");
-    assert_eq!(directive["Dimensions"], serde_json::json!([["Function", "Destination"]]));
+    assert_eq!(directive["Dimensions"], serde_json::json!([["Function", "Destination"], ["Function"]]));
     assert_eq!((&line["Function"], &line["Destination"]), (&"on-push".into(), &DESTINATION.into()));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
     let at = u128::from(line["_aws"]["Timestamp"].as_u64().unwrap());
