@@ -9,7 +9,7 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkConfiguration, Transship, TransshipCode, type TransshipConfiguration } from '../lib';
+import { addOutputs, checkConfiguration, Transship, TransshipCode, type TransshipConfiguration } from '../lib';
 
 const app = new App();
 const setting = (key: string): string | undefined => app.node.tryGetContext(key) || undefined;
@@ -26,7 +26,7 @@ checkConfiguration(configuration);
 const topic = setting('alarm-topic');
 const memory = setting('memory');
 
-new Transship(stack, 'Transship', {
+const transship = new Transship(stack, 'Transship', {
   ...configuration,
   code: TransshipCode.fromBuild(setting('code') ?? join(__dirname, '../../../target/lambda')),
   architecture: setting('architecture') === 'x86_64' ? Architecture.X86_64 : Architecture.ARM_64,
@@ -34,4 +34,5 @@ new Transship(stack, 'Transship', {
   schedule: setting('schedule'),
   alarms: { topic: topic ? Topic.fromTopicArn(stack, 'AlarmTopic', topic) : undefined },
 });
+addOutputs(transship);
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app), new ServerlessChecks(app));

@@ -5,7 +5,7 @@ import { Token } from 'aws-cdk-lib';
 import { ConfigurationError } from './check';
 import type { RegistrySettings, TransshipConfiguration } from './generated/configuration';
 import { destinationPattern, isGlob, repositoryPatterns } from './globs';
-import { awsKind, ecrHome, ECR_PUBLIC, partitionOf, plainHost, settingsOf, type EcrHome } from './registries';
+import { awsKind, ecrHome, ECR_PUBLIC, plainHost, settingsOf, type EcrHome } from './registries';
 
 /** Where the functions run; any part may be a token. */
 export interface Home extends EcrHome {
@@ -59,7 +59,9 @@ export function accessFor(configuration: TransshipConfiguration, home: Home): Ac
     const patterns = repositoryPatterns(glob);
     // Events imply the plain host, whichever of its spellings a rule has; each may have settings of its own.
     for (const host of new Set([sourceHost, plainHost(sourceHost)])) {
-      readFrom(access, host, patterns.map(({ repository }) => repository), isGlob(glob), registries, home);
+      // A backfill that names nothing lists what the rules name; without a registry there is nothing to list.
+      const listed = Boolean(rule.source?.registry) && isGlob(glob);
+      readFrom(access, host, patterns.map(({ repository }) => repository), listed, registries, home);
     }
     rule.destinations.forEach((template, position) => {
       for (const pattern of patterns) {
@@ -73,8 +75,7 @@ export function accessFor(configuration: TransshipConfiguration, home: Home): Ac
     });
   });
   for (const settings of Object.values(registries)) {
-    const secret = secretOf(settings, home);
-    secret.forEach((arn) => access.secrets.add(arn));
+    secretOf(settings, home).forEach((secret) => access.secrets.add(secret));
     if (settings.role_arn) access.roles.add(settings.role_arn);
   }
   if (mistakes.length > 0) throw new ConfigurationError(mistakes);
@@ -114,7 +115,7 @@ function writeTo(
   const tagged = Object.keys(create?.tags ?? {}).length > 0;
   if (isPublic(host, settings)) {
     if (settings.role_arn) return;
-    access.publicLogin ||= !settings.credentials;
+    access.publicLogin = true;
     // The API names repositories without their registry's alias, and knows the caller's own alone.
     const name = repository.slice(repository.indexOf('/') + 1);
     const resource = `arn:${home.partition}:ecr-public::${home.account}:repository/${name}`;
@@ -149,16 +150,11 @@ function isPublic(host: string, settings: RegistrySettings): boolean {
 
 /** The ECR registry behind a host, if the functions ask its API as themselves. */
 function reached(host: string, settings: RegistrySettings, home: Home): EcrHome | undefined {
-  // The role has the rights then, and the functions' only one is to assume it.
-  if (settings.role_arn) return undefined;
+  // The role has the rights then, and the functions' only one is to assume it; likewise the identity in a secret, which
+  // is the way into another partition.
+  if (settings.role_arn || settings.credentials) return undefined;
   if (host === home.registry && (settings.provider ?? 'ecr') === 'ecr') return home;
-  if (awsKind(host, settings) !== 'ecr') return undefined;
-  const registry = ecrHome(host, settings);
-  // Identities of one partition mean nothing in another: there the registry's credentials speak, and IAM takes no
-  // such ARN.
-  const own = Token.isUnresolved(home.region) ? undefined : partitionOf(home.region);
-  const elsewhere = registry !== undefined && registry.partition !== (own ?? 'aws');
-  return elsewhere && (own !== undefined || settings.credentials) ? undefined : registry;
+  return awsKind(host, settings) === 'ecr' ? ecrHome(host, settings) : undefined;
 }
 
 function arn(registry: EcrHome, repository: string): string {

@@ -250,6 +250,15 @@ export class Transship extends Construct {
     this.allow(new PolicyStatement({ sid: 'AllowedPush', actions: PUSH, resources: repositoryArns }));
   }
 
+  /**
+   * Lets fanout list the repositories of more ECR registries, for backfills that name a glob of them:
+   * `arn:aws:ecr:REGION:ACCOUNT:repository/*`.
+   */
+  allowListing(...registryArns: string[]): void {
+    const statement = new PolicyStatement({ actions: ['ecr:DescribeRepositories'], resources: registryArns });
+    this.fanoutRole.addToPolicy(statement);
+  }
+
   private allow(statement: PolicyStatement): void {
     // IAM wants each of a policy's `Sid`s once.
     const calls = this.replication.document.statementCount;
