@@ -22,6 +22,7 @@ const WILDCARDS: Record<string, string> = {
   TagPublicRepositories: "The repositories that the rules' globs and templates lead to.",
   ListRepositories: "A registry's list of repositories is asked for as a whole.",
   Interfaces: 'Lambda asks for it on every resource; the code of the functions is denied it.',
+  AllowedListing: "A registry's list of repositories is asked for as a whole.",
   AllowedPull: 'As whoever called allowPull wants it.',
   AllowedPush: 'As whoever called allowPush wants it.',
 };

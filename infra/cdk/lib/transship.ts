@@ -1,4 +1,4 @@
-import { Aws, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { Aws, Duration, RemovalPolicy, Stack, Token } from 'aws-cdk-lib';
 import { Alarm, type IAlarm } from 'aws-cdk-lib/aws-cloudwatch';
 import {
   Grant,
@@ -35,7 +35,7 @@ import type { TransshipConfiguration } from './generated/configuration';
 import { makeDashboard, saveQueries } from './operations';
 import type { TransshipProps } from './props';
 import { letRulesWrite, queues } from './queues';
-import { hostOf } from './registries';
+import { hostOf, partitionOf } from './registries';
 import { draining, interfaces, listing, PULL, PUSH, queueKey, replication, sending, telling } from './rights';
 import { makeSweep } from './sweep';
 
@@ -73,6 +73,7 @@ export class Transship extends Construct {
   readonly fanoutMappingId: string;
 
   private readonly replication: Policy;
+  private allowed = 0;
 
   /**
    * @throws ConfigurationError if the functions could not use the configuration, with every mistake and where it is.
@@ -242,12 +243,12 @@ export class Transship extends Construct {
    * stand in an ARN.
    */
   allowPull(...repositoryArns: string[]): void {
-    this.allow(new PolicyStatement({ sid: 'AllowedPull', actions: PULL, resources: repositoryArns }));
+    this.allow(new PolicyStatement({ sid: this.next('AllowedPull'), actions: PULL, resources: repositoryArns }));
   }
 
   /** Lets both functions write images to more ECR repositories than the rules name, likewise. */
   allowPush(...repositoryArns: string[]): void {
-    this.allow(new PolicyStatement({ sid: 'AllowedPush', actions: PUSH, resources: repositoryArns }));
+    this.allow(new PolicyStatement({ sid: this.next('AllowedPush'), actions: PUSH, resources: repositoryArns }));
   }
 
   /**
@@ -255,14 +256,22 @@ export class Transship extends Construct {
    * `arn:aws:ecr:REGION:ACCOUNT:repository/*`.
    */
   allowListing(...registryArns: string[]): void {
-    const statement = new PolicyStatement({ actions: ['ecr:DescribeRepositories'], resources: registryArns });
+    const statement = new PolicyStatement({
+      sid: this.next('AllowedListing'),
+      actions: ['ecr:DescribeRepositories'],
+      resources: registryArns,
+    });
     this.fanoutRole.addToPolicy(statement);
+    acknowledgeWildcards(this.fanoutRole, [statement]);
+  }
+
+  /** A `Sid` that no other statement has, as IAM wants it. */
+  private next(sid: string): string {
+    this.allowed += 1;
+    return `${sid}${this.allowed}`;
   }
 
   private allow(statement: PolicyStatement): void {
-    // IAM wants each of a policy's `Sid`s once.
-    const calls = this.replication.document.statementCount;
-    statement.sid += String(calls);
     this.replication.addStatements(statement);
     acknowledgeWildcards(this.replication, [statement]);
   }
@@ -299,6 +308,7 @@ function configurationOf(props: TransshipProps): TransshipConfiguration {
 }
 
 function home(stack: Stack): Home {
-  const { account, region, partition } = stack;
+  const { account, region } = stack;
+  const partition = Token.isUnresolved(region) ? stack.partition : partitionOf(region);
   return { account, region, partition, registry: hostOf(account, region) };
 }
