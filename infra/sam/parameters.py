@@ -131,7 +131,8 @@ class Derivation:
         if entry.get("role_arn"):
             return None
         if provider == "ecr-public":
-            name = repository.split("/", 1)[1] if host == "public.ecr.aws" and "/" in repository else repository
+            # What comes first is the alias of the registry, which an ARN has no place for.
+            name = repository.split("/", 1)[-1]
             return [f"arn:{partition(self.region)}:ecr-public::{self.account}:repository/{name}"]
         if provider != "ecr" or entry.get("credentials"):
             return None
@@ -164,7 +165,7 @@ class Derivation:
             if creation is None:
                 continue
             self.rights.add("CreatedPublicRepositoryArns" if public else "CreatedRepositoryArns", arn)
-            if creation.get("lifecycle_policy") or creation.get("repository_policy"):
+            if "lifecycle_policy" in creation or "repository_policy" in creation:
                 self.rights.add("RepositoryPolicyArns", arn)
             encryption = creation.get("encryption") or {}
             key = encryption.get("kms_key")

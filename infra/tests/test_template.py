@@ -222,7 +222,7 @@ def test_the_example_of_samconfig_fits_the_template(template):
     import tomllib
 
     config = tomllib.loads((stacks.INFRA / "sam" / "samconfig.toml").read_text())
-    overrides = config["example"]["deploy"]["parameters"]["parameter_overrides"]
+    overrides = config["example"]["global"]["parameters"]["parameter_overrides"]
     given = dict(override.split("=", 1) for override in overrides)
     stack = stacks.Stack(template, **given)
     assert "Sweep" in stack.resources

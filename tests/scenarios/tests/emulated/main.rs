@@ -38,6 +38,7 @@ mod repository_policies;
 mod request_counts;
 mod result_counts;
 mod retries;
+mod rights;
 mod roles;
 mod several_destinations;
 mod support;
