@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test calls infra check conformance memory start profile build deploy-sam fmt clean
+.PHONY: help schema demo test calls infra cdk check conformance memory start profile build deploy-sam deploy-cdk fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -45,6 +45,12 @@ infra: ## check infra/: templates, rights against what the scenarios called, ala
 	scripts/install-infra-tools
 	ls "$(CALLS)"/*.jsonl >/dev/null 2>&1 || $(MAKE) calls
 	TRANSSHIP_AWS_CALLS="$(CALLS)" .venv-infra/bin/python -m pytest --quiet infra/tests
+
+cdk: ## check infra/cdk: types, tests, cdk-nag, an offline synth, and that SAM makes the same resources
+	scripts/install-infra-tools
+	scripts/install-cdk-tools
+	cd infra/cdk && npm run --silent check && npm test --silent && npm run --silent synth -- --context code=test/lambda
+	TRANSSHIP_AWS_CALLS="$(CALLS)" .venv-infra/bin/python -m pytest --quiet infra/cdk/test/compare
 
 check: ## formatting, lints, one TLS stack, licences and bans
 	scripts/install-venv
@@ -93,9 +99,19 @@ deploy-sam: ## build for Lambda and deploy with SAM (ENV=prod takes that block o
 		PATH="$(CURDIR)/.venv/bin:$(CURDIR)/.venv-infra/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam $$step --config-env "$(ENV)" $(ARGS); \
 	done
 
+# The configuration, and what is done with it: `make deploy-cdk CONFIG=transship.json CDK=synth` goes less far. More
+# settings are context: ARGS="--context schedule='rate(1 day)'" (infra/cdk/bin/transship.ts lists them).
+CONFIG := infra/cdk/example/configuration.json
+CDK := deploy
+
+deploy-cdk: build ## build for Lambda and deploy with CDK (CONFIG=transship.json is the configuration)
+	scripts/install-cdk-tools
+	cd infra/cdk && npx cdk $(CDK) --context config="$(abspath $(CONFIG))" --context code="$(abspath $(TARGET))/lambda" \
+		--context architecture="$(subst x86-64,x86_64,$(ARCH))" $(ARGS)
+
 fmt: ## format the code
 	cargo fmt --all
 
 clean: ## remove what was built and installed here
 	cargo clean
-	rm -rf .venv .venv-infra .demo infra/sam/.aws-sam
+	rm -rf .venv .venv-infra .demo infra/sam/.aws-sam infra/cdk/node_modules infra/cdk/cdk.out infra/cdk/dist

@@ -208,12 +208,13 @@ class Derivation:
             where, _, secret = (entry.get("credentials") or "").partition(":")
             if where != "secretsmanager":
                 continue
-            if not secret.startswith("arn:"):
+            named = not secret.startswith("arn:")
+            if named:
                 secret = f"arn:{partition(self.region)}:secretsmanager:{self.region}:{self.account}:secret:{secret}"
-            # Secrets Manager appends a dash and six characters to a name. Whether these are there can't always be told.
-            if re.search(r"-[A-Za-z0-9]{6}$", secret):
+            # Secrets Manager appends a dash and six characters to a name. Whether an ARN has them can't always be told.
+            if not named and re.search(r"-[A-Za-z0-9]{6}$", secret):
                 self.rights.add("SecretArns", secret)
-            if not re.search(r"-(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6}$", secret):
+            if named or not re.search(r"-(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6}$", secret):
                 self.rights.add("SecretArns", f"{secret}-??????")
 
 

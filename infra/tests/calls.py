@@ -144,9 +144,12 @@ def call_needs(call: dict, functions: tuple[str, ...], stack: stacks.Stack, dead
             resource = stack.arn("DeadLetters" if request["QueueUrl"] in dead else "Queue")
         case "secretsmanager":
             secret = request["SecretId"]
-            resource = secret if secret.startswith("arn:") else own.format("secretsmanager", f"secret:{secret}")
             # AWS appends six characters to the name, and a policy is asked for the whole.
-            resource += "" if parameters.re.search(r"-(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6}$", resource) else "-AbCdEf"
+            if not secret.startswith("arn:"):
+                resource = own.format("secretsmanager", f"secret:{secret}-AbCdEf")
+            else:
+                whole = parameters.re.search(r"-(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6}$", secret)
+                resource = secret if whole else f"{secret}-AbCdEf"
         case "ssm":
             resource = own.format("ssm", f"parameter/{request['Name'].split(':')[0].lstrip('/')}")
         case "sts":

@@ -1,0 +1,165 @@
+// The statements of the functions' roles, each with the actions it needs on what the configuration names.
+
+import type { Stack } from 'aws-cdk-lib';
+import { Effect, PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type { ILogGroup } from 'aws-cdk-lib/aws-logs';
+import type { IQueue } from 'aws-cdk-lib/aws-sqs';
+import type { Access } from './access';
+
+/** Reading an image. */
+export const PULL = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages'];
+
+/** Writing an image. */
+export const PUSH = [
+  'ecr:BatchCheckLayerAvailability',
+  'ecr:BatchGetImage',
+  'ecr:CompleteLayerUpload',
+  'ecr:InitiateLayerUpload',
+  'ecr:PutImage',
+  'ecr:UploadLayerPart',
+];
+
+const PUBLIC_PUSH = [
+  'ecr-public:BatchCheckLayerAvailability',
+  'ecr-public:CompleteLayerUpload',
+  'ecr-public:InitiateLayerUpload',
+  'ecr-public:PutImage',
+  'ecr-public:UploadLayerPart',
+];
+
+/** What both functions do when they replicate an image. */
+export function replication(access: Access, secretKeys: string[]): PolicyStatement[] {
+  const own = access.read.size + access.write.size + access.list.size > 0;
+  return statements([
+    // A login is for the whole registry: AWS knows no resource for it.
+    own && { sid: 'Login', actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
+    on('Read', PULL, access.read),
+    on('Write', PUSH, access.write),
+    on('CreateRepositories', ['ecr:CreateRepository'], access.create),
+    on('TagRepositories', ['ecr:TagResource'], access.tag),
+    on(
+      'SetLifecyclePolicies',
+      ['ecr:DescribeImages', 'ecr:GetLifecyclePolicy', 'ecr:PutLifecyclePolicy'],
+      access.lifecyclePolicy,
+    ),
+    on(
+      'SetRepositoryPolicies',
+      ['ecr:DescribeImages', 'ecr:GetRepositoryPolicy', 'ecr:SetRepositoryPolicy'],
+      access.repositoryPolicy,
+    ),
+    on('EncryptRepositories', KEY_OF_REPOSITORY, access.repositoryKeys, FOR_ECR),
+    ...[...access.repositoryKeyAliases].map(
+      ([alias, keys], number): PolicyStatementProps => ({
+        sid: `EncryptRepositoriesByAlias${number}`,
+        actions: KEY_OF_REPOSITORY,
+        resources: [keys],
+        conditions: { ...FOR_ECR, 'ForAnyValue:StringEquals': { 'kms:ResourceAliases': alias } },
+      }),
+    ),
+    // A login again, of ECR Public and of the service token that it needs.
+    access.publicLogin && { sid: 'PublicLogin', actions: ['ecr-public:GetAuthorizationToken'], resources: ['*'] },
+    access.publicLogin && {
+      sid: 'PublicLoginToken',
+      actions: ['sts:GetServiceBearerToken'],
+      resources: ['*'],
+      conditions: { StringEquals: { 'sts:AWSServiceName': 'ecr-public.amazonaws.com' } },
+    },
+    on('PublicWrite', PUBLIC_PUSH, access.publicWrite),
+    on('CreatePublicRepositories', ['ecr-public:CreateRepository'], access.publicCreate),
+    on('TagPublicRepositories', ['ecr-public:TagResource'], access.publicTag),
+    on('Credentials', ['secretsmanager:GetSecretValue'], access.secrets),
+    on('Roles', ['sts:AssumeRole'], access.roles),
+    on('Decrypt', ['kms:Decrypt'], new Set(secretKeys), {
+      StringLike: { 'kms:ViaService': ['secretsmanager.*.amazonaws.com*', 'ssm.*.amazonaws.com*'] },
+    }),
+  ]);
+}
+
+/** What fanout alone does: list the repositories that a glob takes. */
+export function listing(access: Access): PolicyStatement[] {
+  return statements([on('ListRepositories', ['ecr:DescribeRepositories'], access.list)]);
+}
+
+/** Sending to queues that are encrypted with a key, and receiving from them. */
+export function queueKey(key: IKey | undefined): PolicyStatement[] {
+  return statements([on('QueueKey', ['kms:Decrypt', 'kms:GenerateDataKey'], new Set(key ? [key.keyArn] : []))]);
+}
+
+/**
+ * Lambda's own work for functions in a VPC. It asks for these on every resource when the function is made; the
+ * functions' code is denied them.
+ */
+export function interfaces(stack: Stack): PolicyStatement[] {
+  const actions = [
+    'ec2:AssignPrivateIpAddresses',
+    'ec2:CreateNetworkInterface',
+    'ec2:DeleteNetworkInterface',
+    'ec2:DescribeNetworkInterfaces',
+    'ec2:DescribeSubnets',
+    'ec2:UnassignPrivateIpAddresses',
+  ];
+  const functions = `arn:${stack.partition}:lambda:${stack.region}:${stack.account}:function:*`;
+  return statements([
+    { sid: 'Interfaces', actions, resources: ['*'] },
+    {
+      sid: 'NotByTheCode',
+      effect: Effect.DENY,
+      actions,
+      resources: ['*'],
+      conditions: { ArnLike: { 'lambda:SourceFunctionArn': functions } },
+    },
+  ]);
+}
+
+/** Writing log lines to its own group, and traces. */
+export function telling(logs: ILogGroup): PolicyStatement[] {
+  return statements([
+    { sid: 'Logs', actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [logs.logGroupArn] },
+    // X-Ray has no resources that a policy could name.
+    { sid: 'Traces', actions: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'], resources: ['*'] },
+  ]);
+}
+
+/** What on-push does with queues: it sends, and Lambda sends what it gave up. */
+export function sending(queue: IQueue, failedEvents: IQueue): PolicyStatement[] {
+  return statements([
+    { sid: 'Queue', actions: ['sqs:SendMessage'], resources: [queue.queueArn] },
+    { sid: 'FailedEvents', actions: ['sqs:SendMessage'], resources: [failedEvents.queueArn] },
+  ]);
+}
+
+/** What fanout does with queues: it takes messages, puts them off, sends more, and gives some up. */
+export function draining(queue: IQueue, deadLetters: IQueue): PolicyStatement[] {
+  return statements([
+    {
+      sid: 'Queue',
+      actions: [
+        'sqs:ReceiveMessage',
+        'sqs:DeleteMessage',
+        'sqs:GetQueueAttributes',
+        'sqs:ChangeMessageVisibility',
+        'sqs:SendMessage',
+      ],
+      resources: [queue.queueArn],
+    },
+    { sid: 'DeadLetters', actions: ['sqs:SendMessage'], resources: [deadLetters.queueArn] },
+  ]);
+}
+
+// ECR asks KMS in the name of whoever creates the repository.
+const KEY_OF_REPOSITORY = ['kms:CreateGrant', 'kms:DescribeKey', 'kms:RetireGrant'];
+const FOR_ECR = { StringLike: { 'kms:ViaService': 'ecr.*.amazonaws.com*' } };
+
+function on(
+  sid: string,
+  actions: string[],
+  resources: Set<string>,
+  conditions?: Record<string, unknown>,
+): PolicyStatementProps | false {
+  return resources.size > 0 && { sid, actions, resources: [...resources].sort(), ...(conditions && { conditions }) };
+}
+
+function statements(wanted: (PolicyStatementProps | false)[]): PolicyStatement[] {
+  return wanted.filter((props) => props !== false).map((props) => new PolicyStatement(props));
+}
