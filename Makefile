@@ -101,7 +101,7 @@ deploy-sam: ## build for Lambda and deploy with SAM (ENV=prod takes that block o
 
 # The configuration, and what is done with it: `make deploy-cdk CONFIG=transship.json CDK=synth` goes less far. More
 # settings are context: ARGS="--context schedule='rate(1 day)'" (infra/cdk/bin/transship.ts lists them).
-CONFIG := infra/cdk/example/configuration.json
+CONFIG := infra/example.json
 CDK := deploy
 
 deploy-cdk: build ## build for Lambda and deploy with CDK (CONFIG=transship.json is the configuration)

@@ -19,7 +19,7 @@ const stack = new Stack(app, setting('name') ?? 'transship', {
   // What the CLI knows of the account; without it, as in a pipeline, the stack fits any.
   env: { account: process.env['CDK_DEFAULT_ACCOUNT'], region: process.env['CDK_DEFAULT_REGION'] },
 });
-const file = setting('config') ?? join(__dirname, '../example/configuration.json');
+const file = setting('config') ?? join(__dirname, '../../example.json');
 const configuration = JSON.parse(readFileSync(file, 'utf8')) as TransshipConfiguration;
 // The construct takes what it knows of its props; a file is to have nothing else.
 checkConfiguration(configuration);

@@ -3,7 +3,7 @@
 
 import { Token } from 'aws-cdk-lib';
 import { ConfigurationError } from './check';
-import type { RegistrySettings, TransshipConfiguration } from './generated/configuration';
+import type { RegistrySettings, RuleSettings, TransshipConfiguration } from './generated/configuration';
 import { destinationPattern, isGlob, repositoryPatterns } from './globs';
 import { awsKind, ecrHome, ECR_PUBLIC, plainHost, settingsOf, type EcrHome } from './registries';
 
@@ -13,14 +13,27 @@ export interface Home extends EcrHome {
   readonly registry: string;
 }
 
+/** What rules may say in versions of the configuration that the schema may not have yet. */
+type Rule = RuleSettings & { delete?: string | null; scan_gate?: object | null };
+
+/** Which events the rules need to be told of, beside pushes. */
+export function eventsFor(configuration: TransshipConfiguration): { deletes: boolean; scans: boolean } {
+  const rules: Rule[] = configuration.rules ?? [];
+  return { deletes: rules.some((rule) => rule.delete), scans: rules.some((rule) => rule.scan_gate) };
+}
+
 /** What the functions' roles need, as ARNs or patterns of ARNs. */
 export class Access {
   /** ECR repositories that images are read from. */
   readonly read = new Set<string>();
+  /** Those of them whose scans are asked for. */
+  readonly scans = new Set<string>();
   /** All repositories of the registries whose repositories are listed. */
   readonly list = new Set<string>();
   /** ECR repositories that images are written to. */
   readonly write = new Set<string>();
+  /** Those where tags are removed that were deleted at the source. */
+  readonly remove = new Set<string>();
   /** Those that may be created. */
   readonly create = new Set<string>();
   /** Those that are tagged when they are created. */
@@ -37,6 +50,8 @@ export class Access {
   publicLogin = false;
   /** ECR Public repositories that images are written to. */
   readonly publicWrite = new Set<string>();
+  /** Those where tags are removed that were deleted at the source. */
+  readonly publicRemove = new Set<string>();
   /** Those that may be created. */
   readonly publicCreate = new Set<string>();
   /** Those that are tagged when they are created. */
@@ -53,15 +68,13 @@ export function accessFor(configuration: TransshipConfiguration, home: Home): Ac
   const registries = configuration.registries ?? {};
   const mistakes: string[] = [];
 
-  (configuration.rules ?? []).forEach((rule, number) => {
+  (configuration.rules ?? []).forEach((rule: Rule, number) => {
     const sourceHost = rule.source?.registry ?? home.registry;
-    const glob = rule.source?.repository;
-    const patterns = repositoryPatterns(glob);
+    const patterns = repositoryPatterns(rule.source?.repository);
     // Events imply the plain host, whichever of its spellings a rule has; each may have settings of its own.
+    const ends = { access, registries, home, rule };
     for (const host of new Set([sourceHost, plainHost(sourceHost)])) {
-      // A backfill that names nothing lists what the rules name; without a registry there is nothing to list.
-      const listed = Boolean(rule.source?.registry) && isGlob(glob);
-      readFrom(access, host, patterns.map(({ repository }) => repository), listed, registries, home);
+      readFrom(ends, host, patterns.map(({ repository }) => repository));
     }
     rule.destinations.forEach((template, position) => {
       for (const pattern of patterns) {
@@ -70,7 +83,7 @@ export function accessFor(configuration: TransshipConfiguration, home: Home): Ac
           mistakes.push(`rules[${number}].destinations[${position}]: expected HOST/REPOSITORY[:TAG]`);
           return;
         }
-        writeTo(access, destination.host, destination.repository, registries, home);
+        writeTo(ends, destination.host, destination.repository);
       }
     });
   });
@@ -82,14 +95,15 @@ export function accessFor(configuration: TransshipConfiguration, home: Home): Ac
   return access;
 }
 
-function readFrom(
-  access: Access,
-  host: string,
-  repositories: string[],
-  listed: boolean,
-  registries: Record<string, RegistrySettings>,
-  home: Home,
-): void {
+/** What is filled in, and what decides it. */
+interface Ends {
+  readonly access: Access;
+  readonly registries: Record<string, RegistrySettings>;
+  readonly home: Home;
+  readonly rule: Rule;
+}
+
+function readFrom({ access, registries, home, rule }: Ends, host: string, repositories: string[]): void {
   const settings = settingsOf(registries, host);
   if (isPublic(host, settings)) {
     // Its images are everybody's; the login raises what may be pulled in a second.
@@ -98,18 +112,15 @@ function readFrom(
   }
   const registry = reached(host, settings, home);
   if (registry === undefined) return;
-  repositories.forEach((repository) => access.read.add(arn(registry, repository)));
-  // The list of a registry's repositories is asked for as a whole.
-  if (listed) access.list.add(arn(registry, '*'));
+  const resources = repositories.map((repository) => arn(registry, repository));
+  resources.forEach((resource) => access.read.add(resource));
+  if (rule.scan_gate) resources.forEach((resource) => access.scans.add(resource));
+  // The list of a registry's repositories is asked for as a whole: by a backfill that names nothing, of what the rules
+  // name.
+  if (rule.source?.registry && isGlob(rule.source.repository)) access.list.add(arn(registry, '*'));
 }
 
-function writeTo(
-  access: Access,
-  host: string,
-  repository: string,
-  registries: Record<string, RegistrySettings>,
-  home: Home,
-): void {
+function writeTo({ access, registries, home, rule }: Ends, host: string, repository: string): void {
   const settings = settingsOf(registries, host);
   const create = settings.create_repository;
   const tagged = Object.keys(create?.tags ?? {}).length > 0;
@@ -120,6 +131,7 @@ function writeTo(
     const name = repository.slice(repository.indexOf('/') + 1);
     const resource = `arn:${home.partition}:ecr-public::${home.account}:repository/${name}`;
     access.publicWrite.add(resource);
+    if (rule.delete) access.publicRemove.add(resource);
     if (create) access.publicCreate.add(resource);
     if (create && tagged) access.publicTag.add(resource);
     return;
@@ -128,6 +140,7 @@ function writeTo(
   if (registry === undefined) return;
   const resource = arn(registry, repository);
   access.write.add(resource);
+  if (rule.delete) access.remove.add(resource);
   if (!create) return;
   access.create.add(resource);
   if (tagged) access.tag.add(resource);

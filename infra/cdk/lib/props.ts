@@ -141,7 +141,7 @@ export interface EventKinds {
   /**
    * Deleted images.
    *
-   * @default false
+   * @default - whether a rule has `delete`
    */
   readonly deletes?: boolean;
 
@@ -155,7 +155,7 @@ export interface EventKinds {
   /**
    * Finished scans.
    *
-   * @default false
+   * @default - whether a rule has `scan_gate`
    */
   readonly scans?: boolean;
 }

@@ -1,10 +1,11 @@
 // The statements of the functions' roles, each with the actions it needs on what the configuration names.
 
-import type { Stack } from 'aws-cdk-lib';
-import { Effect, PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
+import { Stack } from 'aws-cdk-lib';
+import { CfnPolicy, Effect, PolicyStatement, type CfnRole, type PolicyStatementProps, type Role } from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { ILogGroup } from 'aws-cdk-lib/aws-logs';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
+import type { IConstruct } from 'constructs';
 import type { Access } from './access';
 
 /** Reading an image. */
@@ -36,6 +37,8 @@ export function replication(access: Access, secretKeys: string[]): PolicyStateme
     own && { sid: 'Login', actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
     on('Read', PULL, access.read),
     on('Write', PUSH, access.write),
+    on('Scans', ['ecr:DescribeImageScanFindings'], access.scans),
+    on('Delete', ['ecr:BatchDeleteImage', 'ecr:DescribeImages'], access.remove),
     on('CreateRepositories', ['ecr:CreateRepository'], access.create),
     on('TagRepositories', ['ecr:TagResource'], access.tag),
     on(
@@ -66,6 +69,7 @@ export function replication(access: Access, secretKeys: string[]): PolicyStateme
       conditions: { StringEquals: { 'sts:AWSServiceName': 'ecr-public.amazonaws.com' } },
     },
     on('PublicWrite', PUBLIC_PUSH, access.publicWrite),
+    on('PublicDelete', ['ecr-public:BatchDeleteImage', 'ecr-public:DescribeImages'], access.publicRemove),
     on('CreatePublicRepositories', ['ecr-public:CreateRepository'], access.publicCreate),
     on('TagPublicRepositories', ['ecr-public:TagResource'], access.publicTag),
     on('Credentials', ['secretsmanager:GetSecretValue'], access.secrets),
@@ -162,4 +166,43 @@ function on(
 
 function statements(wanted: (PolicyStatementProps | false)[]): PolicyStatement[] {
   return wanted.filter((props) => props !== false).map((props) => new PolicyStatement(props));
+}
+
+/** Characters that the policies inside a role may have together (IAM quotas), white space aside. */
+const MOST = 10_240;
+
+/** Characters that a value takes which is known at deployment only, such as an ARN. */
+const TOKEN = 80;
+
+/** What is too long about roles' policies; said at synth, before a deployment fails of it. */
+export function tooLong(scope: IConstruct, roles: Role[]): string[] {
+  const stack = Stack.of(scope);
+  const resources = scope.node.findAll();
+  const attached = resources.filter((resource) => resource instanceof CfnPolicy);
+  return roles.flatMap((role) => {
+    const own = role.node.defaultChild as CfnRole;
+    const documents = [
+      ...(stack.resolve(own.policies) as { policyDocument: unknown }[]).map(({ policyDocument }) => policyDocument),
+      ...attached
+        .filter(({ roles }) => (stack.resolve(roles) as { Ref: string }[]).some(({ Ref }) => Ref === stack.resolve(own.logicalId)))
+        .map(({ policyDocument }) => policyDocument),
+    ];
+    const length = documents.reduce<number>((sum, document) => sum + lengthOf(stack.resolve(document)), 0);
+    if (length <= MOST) return [];
+    return [
+      `the rights of ${role.node.id} take some ${length} characters, and IAM takes ${MOST} in one role: write a glob where ` +
+        'the configuration names many repositories, or have a role_arn for a registry',
+    ];
+  });
+}
+
+/** Characters of a policy, at most about. */
+function lengthOf(value: unknown): number {
+  const text: string | undefined = JSON.stringify(value, (_, part: unknown) => {
+    const [only, ...others] = typeof part === 'object' && part !== null ? Object.keys(part) : [];
+    const late = others.length === 0 && (only === 'Ref' || only === 'Fn::GetAtt');
+    return late ? 'x'.repeat(TOKEN) : part;
+  });
+  // A policy without statements is none.
+  return (text ?? '').replace(/\s/g, '').length;
 }

@@ -25,7 +25,7 @@ import {
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
-import { accessFor, type Home } from './access';
+import { accessFor, eventsFor, type Home } from './access';
 import { makeAlarms } from './alarms';
 import { check, CONFIGURATION_KEYS } from './check';
 import { place } from './environment';
@@ -36,7 +36,18 @@ import { makeDashboard, saveQueries } from './operations';
 import type { TransshipProps } from './props';
 import { letRulesWrite, queues } from './queues';
 import { hostOf, partitionOf } from './registries';
-import { draining, interfaces, listing, PULL, PUSH, queueKey, replication, sending, telling } from './rights';
+import {
+  draining,
+  interfaces,
+  listing,
+  PULL,
+  PUSH,
+  queueKey,
+  replication,
+  sending,
+  telling,
+  tooLong,
+} from './rights';
 import { makeSweep } from './sweep';
 
 /**
@@ -172,7 +183,12 @@ export class Transship extends Construct {
       maximumEventAgeInSeconds: Duration.hours(6).toSeconds(),
       destinationConfig: { onFailure: { destination: this.eventDeadLetters.queueArn } },
     });
-    const rules = eventRules(this, this.onPush, this.eventDeadLetters, props.events ?? {});
+    const needed = eventsFor(configuration);
+    const rules = eventRules(this, this.onPush, this.eventDeadLetters, {
+      deletes: props.events?.deletes ?? needed.deletes,
+      referrers: props.events?.referrers,
+      scans: props.events?.scans ?? needed.scans,
+    });
     letRulesWrite(this.eventDeadLetters, props.queueKey, rules.map((rule) => rule.attrArn));
     const mapping = new CfnEventSourceMapping(this, 'FanoutMapping', {
       functionName: this.fanout.functionName,
@@ -190,6 +206,7 @@ export class Transship extends Construct {
     this.alarms = alarms.map((alarm) => Alarm.fromAlarmArn(this, `${alarm.node.id}Arn`, alarm.attrArn));
     this.dashboardName = makeDashboard(this, watched, alarms).ref;
     saveQueries(this, watched);
+    this.node.addValidation({ validate: () => tooLong(this, [this.onPushRole, this.fanoutRole]) });
     acknowledge({ ...made, onPush, fanout, mapping, roles: [this.onPushRole, this.fanoutRole] });
   }
 

@@ -45,7 +45,7 @@ const mistakesOf = (document: unknown): string[] => {
 
 test('the configurations of the documentation and of the example are ones', () => {
   assert.deepEqual(mistakesOf({}), []);
-  const example = readFileSync(join(__dirname, '../example/configuration.json'), 'utf8');
+  const example = readFileSync(join(__dirname, '../../example.json'), 'utf8');
   assert.deepEqual(mistakesOf(JSON.parse(example)), []);
 });
 

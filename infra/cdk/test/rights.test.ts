@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { ConfigurationError, type RegistrySettings, type RuleSettings } from '../lib';
+import { accessFor, eventsFor } from '../lib/access';
+import { replication } from '../lib/rights';
 import { resourcesOf, statements, transship } from './support';
 
 const OWN = 'arn:aws:ecr:us-east-1:111122223333:repository/';
@@ -207,4 +209,35 @@ test('no statement has * for a resource but where AWS has no other', () => {
     .flatMap((id) => statements(template, id))
     .flatMap(({ Action }) => Action);
   assert(actions.every((action) => !action.includes('*')));
+});
+
+test('following deletions and waiting for scans are rights, and events, of their own', () => {
+  const plain = rule(HOST, 'team/*', '111122223333.dkr.ecr.eu-west-1.amazonaws.com/{name}', 'public.ecr.aws/acme/{name}');
+  const home = { account: '111122223333', region: 'us-east-1', partition: 'aws', registry: HOST };
+  const configuration = { rules: [plain, { ...plain, delete: 'untag', scan_gate: { severity: 'HIGH' } }] };
+  assert.deepEqual(eventsFor(configuration), { deletes: true, scans: true });
+  assert.deepEqual(eventsFor({ rules: [plain] }), { deletes: false, scans: false });
+  const access = accessFor(configuration, home);
+  assert.deepEqual([...access.remove], ['arn:aws:ecr:eu-west-1:111122223333:repository/*']);
+  assert.deepEqual([...access.publicRemove], ['arn:aws:ecr-public::111122223333:repository/*']);
+  assert.deepEqual([...access.scans], [`${OWN}team/*`]);
+  const granted = replication(access, []).flatMap(({ sid, actions }) => (/^(Public)?Delete|Scans/.test(sid ?? '') ? actions : []));
+  assert.deepEqual(granted.sort(), [
+    'ecr-public:BatchDeleteImage',
+    'ecr-public:DescribeImages',
+    'ecr:BatchDeleteImage',
+    'ecr:DescribeImageScanFindings',
+    'ecr:DescribeImages',
+  ]);
+  const without = replication(accessFor({ rules: [plain] }, home), []);
+  assert(!without.some(({ actions }) => actions.some((action) => /Delete|Scan/.test(action))));
+});
+
+test('more rights than IAM takes in a role are refused at synth', () => {
+  const many = (count: number) => {
+    const names = Array.from({ length: count }, (_, number) => `application-${number}`);
+    return [rule(HOST, `team/{${names.join()}}`, 'ghcr.io/acme/{name}')];
+  };
+  rights(many(60));
+  assert.throws(() => rights(many(300)), /the rights of OnPushRole take some \d+ characters, and IAM takes 10240/);
 });

@@ -13,7 +13,7 @@ import { ConfigurationError, Transship, TransshipCode, type TransshipConfigurati
 import { CODE, statements, transship } from './support';
 
 const EXAMPLE = JSON.parse(
-  readFileSync(join(__dirname, '../example/configuration.json'), 'utf8'),
+  readFileSync(join(__dirname, '../../example.json'), 'utf8'),
 ) as TransshipConfiguration;
 
 const variables = (template: Template, part: string): Record<string, unknown> => {
