@@ -39,6 +39,7 @@ class Rights:
 
     lists: dict[str, list[str]] = field(default_factory=dict)
     public: bool = False
+    events: set[str] = field(default_factory=set)
     hints: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: str) -> None:
@@ -54,7 +55,7 @@ class Rights:
         found = {name: ",".join(values) for name, values in sorted(self.lists.items())}
         if self.public:
             found["PublicRegistry"] = "true"
-        return found
+        return found | {event: "true" for event in sorted(self.events)}
 
 
 def partition(region: str) -> str:
@@ -142,7 +143,7 @@ class Derivation:
         region = entry.get("region") or (match and match["region"]) or self.region
         return [f"arn:{partition(region)}:ecr:{region}:{account}:repository/{repository}"]
 
-    def source(self, host: str, glob: str | None) -> None:
+    def source(self, host: str, glob: str | None, scanned: bool = False) -> None:
         public = self.provider(host) == "ecr-public"
         if public and not self.entry(host).get("role_arn") and not self.entry(host).get("credentials"):
             # Reading takes the login alone.
@@ -150,19 +151,23 @@ class Derivation:
         for repository in wildcards(glob) if glob else ["*"]:
             for arn in ([] if public else self.arns(host, repository) or []):
                 self.rights.add("SourceRepositoryArns", arn)
+                if scanned:
+                    self.rights.add("ScannedRepositoryArns", arn)
 
     def listed(self, host: str) -> None:
         for arn in self.arns(host, "*") or []:
             if ":ecr:" in arn:
                 self.rights.add("ListedRegistryArns", arn)
 
-    def destination(self, host: str, repository: str) -> None:
+    def destination(self, host: str, repository: str, deletes: bool = False) -> None:
         public = self.provider(host) == "ecr-public"
         creation = self.entry(host).get("create_repository")
         if public and not self.entry(host).get("role_arn"):
             self.rights.public = True
         for arn in self.arns(host, repository) or []:
             self.rights.add("PublicRepositoryArns" if public else "DestinationRepositoryArns", arn)
+            if deletes:
+                self.rights.add("DeletedPublicRepositoryArns" if public else "DeletedRepositoryArns", arn)
             if creation is None:
                 continue
             self.rights.add("CreatedPublicRepositoryArns" if public else "CreatedRepositoryArns", arn)
@@ -175,7 +180,7 @@ class Derivation:
             elif encryption.get("type", "AES256") != "AES256" and key:
                 self.rights.hint(f"RepositoryKeyArns needs the ARN of the key {key}: IAM takes no alias and no bare ID")
 
-    def template(self, text: str, host: str, glob: str | None) -> None:
+    def template(self, text: str, host: str, glob: str | None, deletes: bool = False) -> None:
         """A rule's destination: its places filled with what the source may be."""
         for source in wildcards(glob) if glob else ["*"]:
             last = source.rsplit("/", 1)[-1]
@@ -187,19 +192,24 @@ class Derivation:
             head, colon, tail = repository.rpartition(":")
             if colon and "/" not in tail:
                 repository = head
-            self.destination(registry, repository)
+            self.destination(registry, repository, deletes)
 
     def rules(self) -> None:
         for rule in self.config.get("rules", []):
             source = rule.get("source", {})
             named, glob = source.get("registry"), source.get("repository")
             host = named or self.home()
-            self.source(host, glob)
+            deletes, scanned = (rule.get(key) is not None for key in ("delete", "scan_gate"))
+            if deletes:
+                self.rights.events.add("DeleteEvents")
+            if scanned:
+                self.rights.events.add("ScanEvents")
+            self.source(host, glob, scanned)
             # A backfill that names nothing lists what the rules name.
             if named and (not glob or GLOB & set(glob)):
                 self.listed(host)
             for text in rule.get("destinations", []):
-                self.template(text, host, glob)
+                self.template(text, host, glob, deletes)
 
     def registry_rights(self) -> None:
         for host, entry in self.registries.items():

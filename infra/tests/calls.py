@@ -102,8 +102,7 @@ class Scenario:
             )
             for name, arns in rights.lists.items():
                 found[name] += [arn for arn in arns if arn not in found[name]]
-            if rights.public:
-                values["PublicRegistry"] = "true"
+            values |= {name: value for name, value in rights.parameters().items() if value == "true"}
         if any("encryptionConfiguration" in call["request"] for call in self.calls):
             found["RepositoryKeyArns"] = [KEY]
         if any(call["operation"] in ("GetSecretValue", "GetParameter") for call in self.calls):

@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -41,6 +42,15 @@ EVERYTHING = {
     "SecurityGroupIds": "sg-0aaaaaaaaaaaaaaaa",
     "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:operations",
 }
+
+
+# What rules may say in later versions; only where the functions take it can a scenario show that it is needed.
+RULE_KEYS = json.loads((HERE.parents[1] / "docs" / "config.schema.json").read_text())["$defs"]["RuleSettings"]["properties"]
+if "delete" in RULE_KEYS:
+    EVERYTHING["DeletedRepositoryArns"] = EVERYTHING["CreatedRepositoryArns"]
+    EVERYTHING["DeletedPublicRepositoryArns"] = EVERYTHING["PublicRepositoryArns"]
+if "scan_gate" in RULE_KEYS:
+    EVERYTHING["ScannedRepositoryArns"] = EVERYTHING["SourceRepositoryArns"]
 
 
 @pytest.fixture(scope="session")

@@ -99,10 +99,15 @@ def judged(template, full):
 
 
 def unused(full: stacks.Stack, used: dict[str, set]) -> set[iam.Grant]:
-    """What the roles are granted and nobody needed."""
-    roles = ("OnPushRole", "FanoutRole", "SweepRole")
+    """What the roles are granted and nobody needed. What is in the policy of both is for the code of both: that one of them
+    needed it is enough; what a role has of its own, it must have needed itself."""
+    shared = {statement["Sid"] for policy in full.of_type("AWS::IAM::Policy").values() for statement in policy["PolicyDocument"]["Statement"]}
+    either = used["OnPushRole"] | used["FanoutRole"]
     return {
-        grant for role in roles for grant, _ in iam.grants(iam.statements(full, role)) if grant not in used[role]
+        grant
+        for role in ("OnPushRole", "FanoutRole", "SweepRole")
+        for grant, statement in iam.grants(iam.statements(full, role))
+        if grant not in (either if role != "SweepRole" and grant.sid in shared else used[role])
     }
 
 
@@ -124,14 +129,14 @@ def test_an_action_that_nobody_calls_is_not_granted(judged, full):
 def test_a_right_too_few_and_one_too_many_would_be_seen(template):
     changed = copy.deepcopy(template)
     policy = changed["Resources"]["ReplicationPolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    read, write = policy[1]["Fn::If"][1], policy[2]["Fn::If"][1]
-    assert (read["Sid"], write["Sid"]) == ("Read", "Write")
+    by_sid = {choice["Fn::If"][1]["Sid"]: choice["Fn::If"][1] for choice in policy if "Fn::If" in choice}
+    read, write = by_sid["Read"], by_sid["Write"]
     read["Action"].remove("ecr:DescribeImages")
-    write["Action"].append("ecr:BatchDeleteImage")
+    write["Action"].append("ecr:DeleteRepository")
     full = stacks.Stack(changed, **EVERYTHING)
     denied, used, _ = judge(changed, full)
     assert any("DescribeImages on arn:aws:ecr:us-east-1:111122223333:repository/team/app" in text for text in denied)
-    assert unused(full, used) == {iam.Grant("Write", "ecr:BatchDeleteImage")}
+    assert unused(full, used) == {iam.Grant("Write", "ecr:DeleteRepository")}
 
 
 def test_no_statement_is_on_everything_but_where_aws_has_no_other(full):
@@ -164,7 +169,7 @@ def test_without_parameters_there_is_a_login_and_no_more(plain):
         ("ecr:BatchGetImage", "arn:aws:ecr:us-east-1:111122223333:repository/secret/app"),
         ("ecr:CreateRepository", "arn:aws:ecr:us-west-2:111122223333:repository/copy"),
         ("ecr:DeleteRepository", "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/app"),
-        ("ecr:BatchDeleteImage", "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/app"),
+        ("ecr:BatchDeleteImage", "arn:aws:ecr:us-west-2:111122223333:repository/copy"),
         ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:us-east-1:111122223333:secret:ghcr-admin-AbCdEf"),
         ("sts:AssumeRole", "arn:aws:iam::222233334444:role/transship-push-2"),
         ("ssm:GetParameter", "arn:aws:ssm:us-east-1:111122223333:parameter/transship/config2"),
@@ -247,3 +252,28 @@ def test_other_partitions_have_arns_of_their_own(region, partition):
     config = {"rules": [{"destinations": [f"444455556666.dkr.ecr.{region}.amazonaws.com{suffix}/{{repository}}"]}]}
     rights = parameters.derive(config, "111122223333", "us-east-1")
     assert rights.lists["DestinationRepositoryArns"] == [f"arn:{partition}:ecr:{region}:444455556666:repository/*"]
+
+
+def test_rules_that_delete_or_wait_for_scans_have_the_rights_and_the_events_for_it(template):
+    source = {"registry": "111122223333.dkr.ecr.us-east-1.amazonaws.com", "repository": "team/app"}
+    rules = [
+        {"source": source, "destinations": ["111122223333.dkr.ecr.eu-west-1.amazonaws.com/a", "public.ecr.aws/acme/a"], "delete": "untag"},
+        {"source": source, "destinations": ["111122223333.dkr.ecr.eu-west-1.amazonaws.com/b"], "scan_gate": None, "delete": None},
+        {"source": {"repository": "other"}, "destinations": ["ghcr.io/acme/c"], "scan_gate": {}},
+    ]
+    found = parameters.derive({"rules": rules}, "111122223333", "us-east-1").parameters()
+    assert found["DeletedRepositoryArns"] == "arn:aws:ecr:eu-west-1:111122223333:repository/a"
+    assert found["DeletedPublicRepositoryArns"] == "arn:aws:ecr-public::111122223333:repository/a"
+    assert found["ScannedRepositoryArns"] == "arn:aws:ecr:us-east-1:111122223333:repository/other"
+    assert (found["DeleteEvents"], found["ScanEvents"]) == ("true", "true")
+    stack = stacks.Stack(template, Configuration="{}", **found)
+    assert {"DeleteRule", "ScanRule"} <= stack.resources.keys()
+    for action, resource in (
+        ("ecr:BatchDeleteImage", "arn:aws:ecr:eu-west-1:111122223333:repository/a"),
+        ("ecr-public:BatchDeleteImage", "arn:aws:ecr-public::111122223333:repository/a"),
+        ("ecr:DescribeImageScanFindings", "arn:aws:ecr:us-east-1:111122223333:repository/other"),
+    ):
+        for role in ROLES.values():
+            policy = iam.statements(stack, role)
+            assert iam.allowing(policy, action, resource)
+            assert not iam.allowing(policy, action, f"{resource}-2")

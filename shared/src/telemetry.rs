@@ -93,22 +93,8 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
     if synced && let Some(lag) = request.pushed_at.and_then(|pushed| now.duration_since(pushed).ok()) {
         metrics.push(("ReplicationLag", "Milliseconds", u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)));
     }
-    let definitions: Vec<Value> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
-    let watched = |definition: &&Value| definition["Name"].as_str().is_some_and(|name| ALARMING.contains(&name));
-    let alarming: Vec<Value> = definitions.iter().filter(watched).cloned().collect();
     let mut line = json!({
-        "_aws": {
-            "Timestamp": millis(now),
-            "CloudWatchMetrics": [{
-                "Namespace": NAMESPACE,
-                "Dimensions": [["Function", "Destination"]],
-                "Metrics": definitions,
-            }, {
-                "Namespace": NAMESPACE,
-                "Dimensions": [["Function"]],
-                "Metrics": alarming,
-            }],
-        },
+        "_aws": { "Timestamp": millis(now), "CloudWatchMetrics": directives(&metrics) },
         "timestamp": rfc3339(now),
         "level": if report.error.is_some() { "ERROR" } else { "INFO" },
         "message": "result",
@@ -121,6 +107,16 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
         line[name] = json!(value);
     }
     line
+}
+
+/// What CloudWatch is to make of a result's numbers: each by function and destination, those of alarms by function too.
+fn directives(metrics: &[(&str, &str, u64)]) -> [Value; 2] {
+    let of = |dimensions: &[&str], taken: &dyn Fn(&str) -> bool| {
+        let taken = metrics.iter().filter(|(name, ..)| taken(name));
+        let definitions: Vec<Value> = taken.map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+        json!({ "Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": definitions })
+    };
+    [of(&["Function", "Destination"], &|_| true), of(&["Function"], &|name| ALARMING.contains(&name))]
 }
 
 /// What became of the messages of a batch.
@@ -187,4 +183,23 @@ fn millis(time: SystemTime) -> u64 {
 /// `time` as Lambda's own log lines write it.
 fn rfc3339(time: SystemTime) -> String {
     chrono::DateTime::<chrono::Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarms_metrics_go_by_function_alone_too() {
+        let metrics = [("Synced", "Count", 1), ("Failed", "Count", 0), ("ReplicationLag", "Milliseconds", 7)];
+        let [all, alarming] = directives(&metrics);
+        assert_eq!(all["Dimensions"], json!([["Function", "Destination"]]));
+        assert_eq!(all["Metrics"].as_array().map(Vec::len), Some(3));
+        let expected = json!({
+            "Namespace": "Transship",
+            "Dimensions": [["Function"]],
+            "Metrics": [{"Name": "Failed", "Unit": "Count"}, {"Name": "ReplicationLag", "Unit": "Milliseconds"}],
+        });
+        assert_eq!(alarming, expected);
+    }
 }
