@@ -49,6 +49,7 @@ infra: ## check infra/: templates, rights against what the scenarios called, ala
 cdk: ## check infra/cdk: types, tests, cdk-nag, an offline synth, and that SAM makes the same resources
 	scripts/install-infra-tools
 	scripts/install-cdk-tools
+	ls "$(CALLS)"/*.jsonl >/dev/null 2>&1 || $(MAKE) calls
 	cd infra/cdk && npm run --silent check && npm test --silent && npm run --silent synth -- --context code=test/lambda
 	TRANSSHIP_AWS_CALLS="$(CALLS)" .venv-infra/bin/python -m pytest --quiet infra/cdk/test/compare
 

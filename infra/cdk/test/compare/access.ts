@@ -20,6 +20,9 @@ function answered({ document, account, region }: Asked): object | string {
     return {
       SourceRepositoryArns: [...access.read],
       ListedRegistryArns: [...access.list],
+      ScannedRepositoryArns: [...access.scans],
+      DeletedRepositoryArns: [...access.remove],
+      DeletedPublicRepositoryArns: [...access.publicRemove],
       DestinationRepositoryArns: [...access.write],
       CreatedRepositoryArns: [...access.create],
       RepositoryPolicyArns: [...access.lifecyclePolicy, ...access.repositoryPolicy],

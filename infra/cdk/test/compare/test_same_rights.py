@@ -46,6 +46,13 @@ SECRETS = [
     "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:ghcr-AbC12d",
     "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:our-secret",
 ]
+# What rules may say besides, as far as this version's schema knows it.
+SCHEMA = json.loads((cdk.INFRA.parent / "docs" / "config.schema.json").read_text())
+BESIDES = {
+    key: value
+    for key, value in {"delete": "untag", "scan_gate": {"severity": "HIGH"}}.items()
+    if key in SCHEMA["$defs"]["RuleSettings"]["properties"]
+}
 POLICIES = [{}, {"lifecycle_policy": {"rules": []}}, {"repository_policy": "{}"}, {"tags": {"a": "b"}}]
 
 
@@ -70,7 +77,9 @@ def configuration(chance: random.Random) -> dict:
         destinations = [
             f"{chance.choice([*HOSTS, '{registry}'])}/{chance.choice(PATHS)}" for _ in range(chance.randint(1, 3))
         ]
-        rules.append({"source": {key: value for key, value in source.items() if value}, "destinations": destinations})
+        besides = {key: value for key, value in BESIDES.items() if chance.random() < 0.3}
+        source = {key: value for key, value in source.items() if value}
+        rules.append({"source": source, "destinations": destinations, **besides})
     return {"rules": rules, "registries": registries}
 
 
