@@ -43,8 +43,10 @@ function named(schema: any): any {
   if (Array.isArray(schema)) return schema.map(named);
   if (typeof schema !== 'object' || schema === null) return schema;
   const { $ref, ...rest } = schema;
-  const inner = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, named(value)]));
+  const inner: Record<string, unknown> = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, named(value)]));
   if ($ref === undefined) return inner;
+  // A type would be guessed from the default, beside the one that is referred to.
+  delete inner['default'];
   return Object.keys(inner).length === 0 ? { $ref } : { ...inner, allOf: [{ $ref }] };
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
-import { ConfigurationError, type RegistrySettings, type RuleSettings } from '../lib';
+import { ConfigurationError, type RegistrySettings, type RuleSettings, type TransshipConfiguration } from '../lib';
 import { accessFor, eventsFor } from '../lib/access';
 import { replication } from '../lib/rights';
 import { resourcesOf, statements, transship } from './support';
@@ -214,7 +214,8 @@ test('no statement has * for a resource but where AWS has no other', () => {
 test('following deletions and waiting for scans are rights, and events, of their own', () => {
   const plain = rule(HOST, 'team/*', '111122223333.dkr.ecr.eu-west-1.amazonaws.com/{name}', 'public.ecr.aws/acme/{name}');
   const home = { account: '111122223333', region: 'us-east-1', partition: 'aws', registry: HOST };
-  const configuration = { rules: [plain, { ...plain, delete: 'untag', scan_gate: { severity: 'HIGH' } }] };
+  const gated = { ...plain, delete: 'untag', scan_gate: { severity: 'HIGH' } };
+  const configuration: TransshipConfiguration = { rules: [plain, gated as RuleSettings] };
   assert.deepEqual(eventsFor(configuration), { deletes: true, scans: true });
   assert.deepEqual(eventsFor({ rules: [plain] }), { deletes: false, scans: false });
   const access = accessFor(configuration, home);

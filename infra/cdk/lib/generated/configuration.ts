@@ -227,7 +227,7 @@ export interface RuleSettings {
   /**
    * What to do with a tag that the destination has, at another digest.
    */
-  existing_tag?: ExistingTag & string;
+  existing_tag?: ExistingTag;
   /**
    * For people: logs and errors name the rule by it.
    */
