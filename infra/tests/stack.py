@@ -1,4 +1,4 @@
-"""The stack as CloudFormation would get it: SAM's template, transformed offline, parameters and conditions filled in."""
+"""The stack as CloudFormation would get it: the template transformed offline, parameters and conditions filled in."""
 
 from __future__ import annotations
 
