@@ -27,6 +27,7 @@ const WILDCARDS: Record<string, string> = {
   Interfaces: 'Lambda asks for it on every resource; the code of the functions is denied it.',
   AllowedListing: "A registry's list of repositories is asked for as a whole.",
   AllowedPull: 'As whoever called allowPull wants it.',
+  AllowedPublicPush: 'As whoever called allowPush wants it.',
   AllowedPush: 'As whoever called allowPush wants it.',
 };
 

@@ -8,11 +8,9 @@ import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IConstruct } from 'constructs';
 import type { Access } from './access';
 
-/** Reading an image. */
-export const PULL = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages'];
+const PULL = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages'];
 
-/** Writing an image. */
-export const PUSH = [
+const PUSH = [
   'ecr:BatchCheckLayerAvailability',
   'ecr:BatchGetImage',
   'ecr:CompleteLayerUpload',
@@ -29,12 +27,39 @@ const PUBLIC_PUSH = [
   'ecr-public:UploadLayerPart',
 ];
 
+/** A login is for a whole registry: AWS knows no resource for it. */
+function login(ecr: boolean, ecrPublic: boolean): (PolicyStatementProps | false)[] {
+  return [
+    ecr && { sid: 'Login', actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
+    ecrPublic && { sid: 'PublicLogin', actions: ['ecr-public:GetAuthorizationToken'], resources: ['*'] },
+    // ECR Public's takes a service token, too.
+    ecrPublic && {
+      sid: 'PublicLoginToken',
+      actions: ['sts:GetServiceBearerToken'],
+      resources: ['*'],
+      conditions: { StringEquals: { 'sts:AWSServiceName': 'ecr-public.amazonaws.com' } },
+    },
+  ];
+}
+
+/** What messages may name beside the rules: more repositories to read, or to write. */
+export function beside(what: 'pull' | 'push', repositoryArns: string[]): PolicyStatement[] {
+  const isPublic = (arn: string) => arn.includes(':ecr-public:');
+  const [open, own] = [repositoryArns.filter(isPublic), repositoryArns.filter((arn) => !isPublic(arn))];
+  return statements([
+    ...login(own.length > 0, open.length > 0),
+    what === 'pull' && on('AllowedPull', PULL, new Set(own)),
+    what === 'push' && on('AllowedPush', PUSH, new Set(own)),
+    // Anybody may read ECR Public.
+    what === 'push' && on('AllowedPublicPush', PUBLIC_PUSH, new Set(open)),
+  ]);
+}
+
 /** What both functions do when they replicate an image. */
 export function replication(access: Access, secretKeys: string[]): PolicyStatement[] {
   const own = access.read.size + access.write.size + access.list.size > 0;
   return statements([
-    // A login is for the whole registry: AWS knows no resource for it.
-    own && { sid: 'Login', actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
+    ...login(own, access.publicLogin),
     on('Read', PULL, access.read),
     on('Write', PUSH, access.write),
     on('Scans', ['ecr:DescribeImageScanFindings'], access.scans),
@@ -60,14 +85,6 @@ export function replication(access: Access, secretKeys: string[]): PolicyStateme
         conditions: { ...FOR_ECR, 'ForAnyValue:StringEquals': { 'kms:ResourceAliases': alias } },
       }),
     ),
-    // A login again, of ECR Public and of the service token that it needs.
-    access.publicLogin && { sid: 'PublicLogin', actions: ['ecr-public:GetAuthorizationToken'], resources: ['*'] },
-    access.publicLogin && {
-      sid: 'PublicLoginToken',
-      actions: ['sts:GetServiceBearerToken'],
-      resources: ['*'],
-      conditions: { StringEquals: { 'sts:AWSServiceName': 'ecr-public.amazonaws.com' } },
-    },
     on('PublicWrite', PUBLIC_PUSH, access.publicWrite),
     on('PublicDelete', ['ecr-public:BatchDeleteImage', 'ecr-public:DescribeImages'], access.publicRemove),
     on('CreatePublicRepositories', ['ecr-public:CreateRepository'], access.publicCreate),

@@ -37,11 +37,10 @@ import type { TransshipProps } from './props';
 import { letRulesWrite, queues } from './queues';
 import { hostOf, partitionOf } from './registries';
 import {
+  beside,
   draining,
   interfaces,
   listing,
-  PULL,
-  PUSH,
   queueKey,
   replication,
   sending,
@@ -85,6 +84,8 @@ export class Transship extends Construct {
 
   private readonly replication: Policy;
   private allowed = 0;
+  /** The logins that the roles have a right to. */
+  private readonly logins: Set<string>;
 
   /**
    * @throws ConfigurationError if the functions could not use the configuration, with every mistake and where it is.
@@ -119,8 +120,10 @@ export class Transship extends Construct {
       ...listing(access),
     ]);
     const secretKeys = (props.secretKeys ?? []).map((key) => key.keyArn);
+    const replicationStatements = replication(access, secretKeys);
+    this.logins = new Set(replicationStatements.flatMap(({ sid }) => (sid?.includes('Login') ? [sid] : [])));
     this.replication = this.policy('ReplicationPolicy', 'replication', [
-      ...replication(access, secretKeys),
+      ...replicationStatements,
       ...(placed.parameter
         ? [
             new PolicyStatement({
@@ -256,16 +259,16 @@ export class Transship extends Construct {
   }
 
   /**
-   * Lets both functions read images of more ECR repositories than the rules name, for messages that name them. `*` may
-   * stand in an ARN.
+   * Lets both functions read images of more ECR repositories than the rules name, for messages that name them: ARNs, of
+   * ECR Public too. `*` may stand in them.
    */
   allowPull(...repositoryArns: string[]): void {
-    this.allow(new PolicyStatement({ sid: this.next('AllowedPull'), actions: PULL, resources: repositoryArns }));
+    this.allow(beside('pull', repositoryArns));
   }
 
   /** Lets both functions write images to more ECR repositories than the rules name, likewise. */
   allowPush(...repositoryArns: string[]): void {
-    this.allow(new PolicyStatement({ sid: this.next('AllowedPush'), actions: PUSH, resources: repositoryArns }));
+    this.allow(beside('push', repositoryArns));
   }
 
   /**
@@ -288,9 +291,15 @@ export class Transship extends Construct {
     return `${sid}${this.allowed}`;
   }
 
-  private allow(statement: PolicyStatement): void {
-    this.replication.addStatements(statement);
-    acknowledgeWildcards(this.replication, [statement]);
+  private allow(statements: PolicyStatement[]): void {
+    for (const statement of statements) {
+      const isLogin = statement.sid?.includes('Login') ?? false;
+      if (isLogin && this.logins.has(statement.sid!)) continue;
+      if (isLogin) this.logins.add(statement.sid!);
+      else statement.sid = this.next(statement.sid ?? '');
+      this.replication.addStatements(statement);
+      acknowledgeWildcards(this.replication, [statement]);
+    }
   }
 
   private logs(id: string, logGroupName: string, props: TransshipProps): LogGroup {

@@ -225,6 +225,17 @@ test('more repositories than the rules name can be allowed', () => {
   assert.equal(new Set(found.map(({ Sid }) => Sid)).size, 3);
 });
 
+test('what is allowed beside the rules comes with the login that it takes, once', () => {
+  const { transship: made, template } = transship({ rules: [] });
+  made.allowPush('arn:aws:ecr:us-east-1:111122223333:repository/a', 'arn:aws:ecr-public::111122223333:repository/b');
+  made.allowPull('arn:aws:ecr:us-east-1:111122223333:repository/c');
+  made.allowPull('arn:aws:ecr-public::444455556666:repository/d');
+  assert.deepEqual(
+    statements(template(), 'TransshipReplicationPolicy').map(({ Sid }) => Sid),
+    ['Login', 'PublicLogin', 'PublicLoginToken', 'AllowedPush1', 'AllowedPublicPush2', 'AllowedPull3'],
+  );
+});
+
 test('alarms tell the topic when they are set off and when they are over', () => {
   const { template, transship: made } = transship((stack) => ({
     ...EXAMPLE,

@@ -1,8 +1,7 @@
 // Prints the CDK's stacks of all cases, as JSON: each with its template, and the names that SAM's template has for its
-// resources. compare.py reads it.
+// resources. test_same_resources.py reads it.
 
-import { App, CfnResource, Duration, Stack } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
+import { App, Duration, Stack } from 'aws-cdk-lib';
 import { SecurityGroup, Subnet, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { ApplicationLogLevel, Architecture } from 'aws-cdk-lib/aws-lambda';
@@ -10,6 +9,7 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addOutputs, Transship, TransshipCode, type TransshipConfiguration } from '../../lib';
+import { described } from './described';
 
 /** The deployment of a case, in plain values. */
 interface Deployment {
@@ -75,13 +75,7 @@ function synthesised({ configuration, cdk }: Case) {
       : undefined,
   });
   addOutputs(transship);
-  const resources = transship.node.findAll().filter((construct) => construct instanceof CfnResource);
-  // `OnPush/Resource` is SAM's OnPush, and `Queue/Policy/Resource` its QueuePolicy.
-  const names = resources.map((resource) => {
-    const path = resource.node.path.split('/').slice(2).filter((part) => part !== 'Resource');
-    return [stack.resolve(resource.logicalId) as string, path.join('')] as const;
-  });
-  return { template: Template.fromStack(stack).toJSON(), names: Object.fromEntries(names) };
+  return described(transship);
 }
 
 const cases = JSON.parse(readFileSync(join(__dirname, 'cases.json'), 'utf8')) as Case[];

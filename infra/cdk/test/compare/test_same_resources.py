@@ -12,20 +12,13 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
-from pathlib import Path
 
+import cdk  # isort: skip  (says where the others are)
+import parameters
 import pytest
+import stack as stacks
 
-HERE = Path(__file__).resolve().parent
-INFRA = HERE.parents[2]
-sys.path[:0] = [str(INFRA / "tests"), str(INFRA / "sam")]
-
-import parameters  # noqa: E402
-import stack as stacks  # noqa: E402
-
-CASES = {case["name"]: case for case in json.loads((HERE / "cases.json").read_text())}
+CASES = {case["name"]: case for case in json.loads((cdk.HERE / "cases.json").read_text())}
 
 # What may differ: a path in a resource, and why. A test fails if one of them doesn't differ any more.
 DIFFERENCES = {
@@ -36,45 +29,15 @@ DIFFERENCES = {
 
 
 @pytest.fixture(scope="session")
-def cdk() -> dict:
+def made() -> dict[str, stacks.Stack]:
     """The CDK's stacks by case."""
-    command = ["npx", "--no-install", "tsx", "test/compare/stacks.ts"]
-    done = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return {name: cdk.stack(one) for name, one in cdk.run("stacks.ts").items()}
 
 
 @pytest.fixture(scope="session")
 def sam() -> dict:
     """SAM's template after its transform."""
     return stacks.transformed()
-
-
-def renamed(node: object, names: dict[str, str]) -> object:
-    """A template with the logical ids of the CDK replaced by SAM's."""
-    if isinstance(node, list):
-        return [renamed(value, names) for value in node]
-    if not isinstance(node, dict):
-        return node
-    if set(node) == {"Ref"}:
-        return {"Ref": names.get(node["Ref"], node["Ref"])}
-    if set(node) == {"Fn::GetAtt"}:
-        name, attribute = node["Fn::GetAtt"]
-        return {"Fn::GetAtt": [names.get(name, name), attribute]}
-    return {key: renamed(value, names) for key, value in node.items()}
-
-
-def cdk_stack(made: dict) -> stacks.Stack:
-    template = copy.deepcopy(made["template"])
-    # Of the bootstrap stack's version, which `cdk deploy` looks at.
-    template.pop("Parameters", None)
-    template.pop("Rules", None)
-    names = made["names"]
-    renamed_resources = {names.get(name, name): value for name, value in template["Resources"].items()}
-    template["Resources"] = renamed(renamed_resources, names)
-    template["Outputs"] = renamed(template.get("Outputs", {}), names)
-    template["Parameters"] = {}
-    return stacks.Stack(template)
 
 
 def sam_stack(template: dict, case: dict) -> stacks.Stack:
@@ -163,8 +126,8 @@ def normal(stack: stacks.Stack) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_sam_and_cdk_make_the_same_resources(name, cdk, sam):
-    ours, theirs = normal(cdk_stack(cdk[name])), normal(sam_stack(sam, CASES[name]))
+def test_sam_and_cdk_make_the_same_resources(name, made, sam):
+    ours, theirs = normal(made[name]), normal(sam_stack(sam, CASES[name]))
     assert set(ours) == set(theirs)
     different = {}
     more = CASES[name].get("onlySam", {})
@@ -188,8 +151,8 @@ def test_sam_and_cdk_make_the_same_resources(name, cdk, sam):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_they_give_the_same_outputs(name, cdk, sam):
-    ours, theirs = cdk_stack(cdk[name]), sam_stack(sam, CASES[name])
+def test_they_give_the_same_outputs(name, made, sam):
+    ours, theirs = made[name], sam_stack(sam, CASES[name])
 
     def outputs(stack):
         declared = stack.template["Outputs"]
@@ -198,10 +161,10 @@ def test_they_give_the_same_outputs(name, cdk, sam):
     assert outputs(ours) == outputs(theirs)
 
 
-def test_what_may_differ_does(cdk, sam):
+def test_what_may_differ_does(made, sam):
     found = set()
     for name, case in CASES.items():
-        ours, theirs = cdk_stack(cdk[name]).resources, sam_stack(sam, case).resources
+        ours, theirs = made[name].resources, sam_stack(sam, case).resources
         for resource in set(ours) & set(theirs):
             left, right = ours[resource]["Properties"], theirs[resource]["Properties"]
             found |= {key for key in DIFFERENCES if left.get(key) != right.get(key)}
