@@ -30,6 +30,8 @@ ECR_HOST = re.compile(
 )
 # Source: AWS General Reference, "Amazon Resource Names".
 PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov", "us-iso": "aws-iso", "us-isob": "aws-iso-b", "eusc": "aws-eusc"}
+# Characters of a parameter's value. Source: CloudFormation user guide, "Quotas".
+MOST = 4096
 PLACES = re.compile(r"\{(registry|repository|name|tag|digest)\}")
 GLOB = set("*?[{")
 
@@ -296,6 +298,8 @@ def main() -> int:
         config, arguments.account, arguments.region, arguments.source, arguments.destination, arguments.list
     )
     for name, value in rights.parameters().items():
+        if len(value) > MOST:
+            rights.hint(f"{name} has {len(value)} characters, CloudFormation takes {MOST}: write globs, or use the CDK")
         assignment = f"{name}={value}"
         print(shlex.quote(assignment) if arguments.shell else f"    {json.dumps(assignment)},")
     for hint in rights.hints:

@@ -247,6 +247,18 @@ def test_the_example_of_samconfig_is_what_the_example_configuration_needs(templa
         assert json.loads(line.strip().removesuffix(",")) in overrides
 
 
+def test_a_list_that_cloudformation_would_not_take_is_said(tmp_path):
+    path = tmp_path / "transship.json"
+    registry = "111122223333.dkr.ecr.us-east-1.amazonaws.com"
+    names = [f"team/service-{number}" for number in range(80)]
+    rules = [{"source": {"registry": registry, "repository": name}, "destinations": ["ghcr.io/a/b"]} for name in names]
+    path.write_text(json.dumps({"rules": rules}))
+    script = str(stacks.INFRA / "sam" / "parameters.py")
+    done = run("python", script, "--account", stacks.ACCOUNT, "--region", stacks.REGION, str(path))
+    assert done.returncode == 0
+    assert "SourceRepositoryArns has" in done.stderr and "4096" in done.stderr
+
+
 def test_a_configuration_that_can_not_be_right_is_named_before_it_is_deployed(tmp_path):
     path = tmp_path / "transship.json"
     path.write_text(json.dumps({"rules": [{"destination": ["ghcr.io/acme/app"]}]}))
