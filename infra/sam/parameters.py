@@ -3,11 +3,12 @@
 
     infra/sam/parameters.py --account 111122223333 --region us-east-1 config.json
 
-The lines go into a block of infra/sam/samconfig.toml, or behind `--parameter-overrides` (with --shell). CloudFormation can't
-read the configuration itself. What it does not name, because messages do, is added with --source, --destination and --list.
+The lines go into a block of infra/sam/samconfig.toml, or behind `--parameter-overrides` (with --shell). CloudFormation
+can't read the configuration itself. What it does not name, because messages do, is added with --source, --destination
+and --list.
 
-A glob becomes an ARN with wildcards that is as narrow as IAM can say it: IAM's `*` crosses slashes, so that `team/*` allows
-`team/a/b` too, which the rule itself then leaves alone.
+A glob becomes an ARN with wildcards that is as narrow as IAM can say it: IAM's `*` crosses slashes, so that `team/*`
+allows `team/a/b` too, which the rule itself then leaves alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ ECR_HOST = re.compile(
 )
 # Source: AWS General Reference, "Amazon Resource Names".
 PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov", "us-iso": "aws-iso", "us-isob": "aws-iso-b", "eusc": "aws-eusc"}
+# Characters of a parameter's value. Source: CloudFormation user guide, "Quotas".
+MOST = 4096
 PLACES = re.compile(r"\{(registry|repository|name|tag|digest)\}")
 GLOB = set("*?[{")
 
@@ -149,7 +152,7 @@ class Derivation:
             # Reading takes the login alone.
             self.rights.public = True
         for repository in wildcards(glob) if glob else ["*"]:
-            for arn in ([] if public else self.arns(host, repository) or []):
+            for arn in [] if public else self.arns(host, repository) or []:
                 self.rights.add("SourceRepositoryArns", arn)
                 if scanned:
                     self.rights.add("ScannedRepositoryArns", arn)
@@ -186,7 +189,7 @@ class Derivation:
             last = source.rsplit("/", 1)[-1]
             # A wildcard crosses slashes: what is behind the last one may be more than the last component.
             values = {"registry": host, "repository": source, "name": last, "tag": "*", "digest": "*"}
-            filled = PLACES.sub(lambda match: values[match[1]], text)
+            filled = PLACES.sub(lambda match, values=values: values[match[1]], text)
             registry, _, rest = filled.partition("/")
             repository = rest.split("@", 1)[0]
             head, colon, tail = repository.rpartition(":")
@@ -212,7 +215,7 @@ class Derivation:
                 self.template(text, host, glob, deletes)
 
     def registry_rights(self) -> None:
-        for host, entry in self.registries.items():
+        for entry in self.registries.values():
             if role := entry.get("role_arn"):
                 self.rights.add("RegistryRoleArns", role)
             where, _, secret = (entry.get("credentials") or "").partition(":")
@@ -261,7 +264,9 @@ def mistakes(config: object) -> list[str] | None:
         import jsonschema
     except ImportError:
         return None
-    schema = json.loads((Path(__file__).resolve().parents[2] / "docs" / "config.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        (Path(__file__).resolve().parents[2] / "docs" / "config.schema.json").read_text(encoding="utf-8")
+    )
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
     return [f"{error.json_path}: {error.message}" for error in errors]
 
@@ -272,7 +277,9 @@ def main() -> int:
     parser.add_argument("--account", required=True, help="the account that the stack is in")
     parser.add_argument("--region", required=True, help="the region that the stack is in")
     parser.add_argument("--source", action="append", default=[], help="HOST/REPOSITORY that messages name as a source")
-    parser.add_argument("--destination", action="append", default=[], help="HOST/REPOSITORY that messages name as a destination")
+    parser.add_argument(
+        "--destination", action="append", default=[], help="HOST/REPOSITORY that messages name as a destination"
+    )
     parser.add_argument("--list", action="append", default=[], help="HOST/GLOB that backfill messages name")
     parser.add_argument("--shell", action="store_true", help="quoted for a shell, instead of lines for samconfig.toml")
     arguments = parser.parse_args()
@@ -283,11 +290,16 @@ def main() -> int:
         print(f"{arguments.config}:", *wrong, sep="\n  ", file=sys.stderr)
         return 1
     if wrong is None:
-        print("not checked against docs/config.schema.json: this Python has no jsonschema (.venv-infra has)", file=sys.stderr)
+        print(
+            "not checked against docs/config.schema.json: this Python has no jsonschema (.venv-infra has)",
+            file=sys.stderr,
+        )
     rights = derive(
         config, arguments.account, arguments.region, arguments.source, arguments.destination, arguments.list
     )
     for name, value in rights.parameters().items():
+        if len(value) > MOST:
+            rights.hint(f"{name} has {len(value)} characters, CloudFormation takes {MOST}: write globs, or use the CDK")
         assignment = f"{name}={value}"
         print(shlex.quote(assignment) if arguments.shell else f"    {json.dumps(assignment)},")
     for hint in rights.hints:

@@ -12,7 +12,9 @@ import parameters
 import stack as stacks
 
 ROOT = stacks.INFRA.parent
-FOLDER = Path(os.environ.get("TRANSSHIP_AWS_CALLS") or Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "aws-calls")
+FOLDER = Path(
+    os.environ.get("TRANSSHIP_AWS_CALLS") or Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "aws-calls"
+)
 
 KEY = "arn:aws:kms:us-east-1:111122223333:key/66666666-7777-8888-9999-000000000000"
 
@@ -72,8 +74,8 @@ class Scenario:
         return principal in own | {"AWS"}
 
     def given(self) -> list[dict[str, str]]:
-        """The template's parameters for this scenario: from its configurations, and what its messages name beside them. A
-        stack reads one parameter of SSM, so that a test of several has several."""
+        """The template's parameters for this scenario: from its configurations, and what its messages name beside
+        them. A stack reads one parameter of SSM, so that a test of several has several."""
         found: dict[str, list[str]] = defaultdict(list)
         names: set[str] = set()
         values: dict[str, str] = {}
@@ -108,7 +110,9 @@ class Scenario:
         if any(call["operation"] in ("GetSecretValue", "GetParameter") for call in self.calls):
             found["KeyArns"] = [KEY]
         values |= {name: ",".join(arns) for name, arns in found.items()}
-        return [{**values, "ConfigurationParameter": name} for name in sorted(names)] or [{**values, "Configuration": "{}"}]
+        return [{**values, "ConfigurationParameter": name} for name in sorted(names)] or [
+            {**values, "Configuration": "{}"}
+        ]
 
     def needs(self, stack: stacks.Stack) -> list[Need]:
         dead = {start["dead_letters"] for start in self.starts}
@@ -165,7 +169,9 @@ def call_needs(call: dict, functions: tuple[str, ...], stack: stacks.Stack, dead
     if (request.get("encryptionConfiguration") or {}).get("kmsKey"):
         # ECR user guide, "Encryption at rest": who creates the repository must be able to grant ECR the key.
         via = (("kms:ViaService", f"ecr.{region}.amazonaws.com"),)
-        needs += [Need(functions, f"kms:{action}", KEY, via) for action in ("CreateGrant", "DescribeKey", "RetireGrant")]
+        needs += [
+            Need(functions, f"kms:{action}", KEY, via) for action in ("CreateGrant", "DescribeKey", "RetireGrant")
+        ]
     if call["operation"] in ("GetSecretValue", "GetParameter"):
         via = (("kms:ViaService", f"{service}.{region}.amazonaws.com"),)
         needs.append(Need(functions, "kms:Decrypt", KEY, via))
@@ -198,7 +204,12 @@ def scenarios() -> list[Scenario]:
     for line in lines():
         name = f"{line['binary']} {line['test']}"
         scenario = found.setdefault(name, Scenario(name))
-        kinds = {"start": scenario.starts, "message": scenario.messages, "call": scenario.calls, "request": scenario.requests}
+        kinds = {
+            "start": scenario.starts,
+            "message": scenario.messages,
+            "call": scenario.calls,
+            "request": scenario.requests,
+        }
         if (kept := kinds.get(line["kind"])) is not None:
             kept.append(line)
     # Without a function, whoever asked was the test itself.

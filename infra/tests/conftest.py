@@ -22,7 +22,9 @@ EVERYTHING = {
     "ConfigurationVersion": "3",
     "SourceRepositoryArns": "arn:aws:ecr:us-east-1:111122223333:repository/team/*",
     "ListedRegistryArns": "arn:aws:ecr:us-east-1:111122223333:repository/*",
-    "DestinationRepositoryArns": "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/*,arn:aws:ecr:us-west-2:111122223333:repository/copy",
+    "DestinationRepositoryArns": ",".join(
+        ["arn:aws:ecr:eu-west-1:111122223333:repository/mirror/*", "arn:aws:ecr:us-west-2:111122223333:repository/copy"]
+    ),
     "CreatedRepositoryArns": "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/*",
     "RepositoryPolicyArns": "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/*",
     "RepositoryKeyArns": "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555",
@@ -45,7 +47,9 @@ EVERYTHING = {
 
 
 # What rules may say in later versions; only where the functions take it can a scenario show that it is needed.
-RULE_KEYS = json.loads((HERE.parents[1] / "docs" / "config.schema.json").read_text())["$defs"]["RuleSettings"]["properties"]
+RULE_KEYS = json.loads((HERE.parents[1] / "docs" / "config.schema.json").read_text())["$defs"]["RuleSettings"][
+    "properties"
+]
 if "delete" in RULE_KEYS:
     EVERYTHING["DeletedRepositoryArns"] = EVERYTHING["CreatedRepositoryArns"]
     EVERYTHING["DeletedPublicRepositoryArns"] = EVERYTHING["PublicRepositoryArns"]

@@ -1,4 +1,4 @@
-"""IAM's evaluation of identity policies, as far as ours go: Allow and Deny, wildcards, the condition operators that are used.
+"""IAM's evaluation of identity policies, as far as ours go: Allow and Deny, wildcards, a few condition operators.
 
 Source: IAM user guide, "Policy evaluation logic" and "IAM JSON policy elements".
 """

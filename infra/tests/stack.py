@@ -1,4 +1,4 @@
-"""The stack as CloudFormation would get it: SAM's template, transformed offline, its parameters and conditions filled in."""
+"""The stack as CloudFormation would get it: the template transformed offline, parameters and conditions filled in."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Stack:
         if not isinstance(node, dict):
             return copy.deepcopy(node)
         if len(node) == 1:
-            (function, argument), = node.items()
+            ((function, argument),) = node.items()
             match function:
                 case "Ref":
                     return self._ref(argument)

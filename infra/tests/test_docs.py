@@ -21,7 +21,10 @@ def test_the_table_of_alarms_is_the_templates(full):
 
 
 def test_every_file_that_the_documents_name_is_there():
-    pages = [stacks.INFRA / "README.md", *[DOCS / f"{name}.md" for name in ("deploy", "permissions", "sizing", "operations")]]
+    pages = [
+        stacks.INFRA / "README.md",
+        *[DOCS / f"{name}.md" for name in ("deploy", "permissions", "sizing", "operations")],
+    ]
     for page in pages:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -17,7 +17,11 @@ AWS_METRICS = {
     "AWS/Lambda": ({"FunctionName"}, {"Duration", "Errors", "Invocations", "Throttles"}),
     "AWS/SQS": (
         {"QueueName"},
-        {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesVisible"},
+        {
+            "ApproximateAgeOfOldestMessage",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesVisible",
+        },
     ),
 }
 
@@ -101,7 +105,9 @@ def alarm_metrics(alarm: dict):
 
 def check(stack, emitted, namespace: str, name: str, dimensions: dict[str, str], where: str) -> None:
     if namespace == NAMESPACE:
-        assert name in emitted.get(tuple(sorted(dimensions)), set()), f"{where}: no function emits {name} by {sorted(dimensions)}"
+        assert name in emitted.get(tuple(sorted(dimensions)), set()), (
+            f"{where}: no function emits {name} by {sorted(dimensions)}"
+        )
         assert dimensions["Function"] in {stack._ref("OnPush"), stack._ref("Fanout")}, where
         return
     by, names = AWS_METRICS[namespace]
@@ -193,14 +199,19 @@ def test_the_widgets_fit_side_by_side(full):
         assert widget["x"] + widget["width"] <= 24
         taken |= cells
         if widget["type"] == "alarm":
-            assert sorted(widget["properties"]["alarms"]) == sorted(map(full.arn, full.of_type("AWS::CloudWatch::Alarm")))
+            assert sorted(widget["properties"]["alarms"]) == sorted(
+                map(full.arn, full.of_type("AWS::CloudWatch::Alarm"))
+            )
 
 
 def test_dashboard_and_queries_are_those_of_the_files(full):
     """`infra/operations` is what the CDK construct takes too."""
     written = stacks.template_text()["Resources"]
     folder = stacks.INFRA / "operations"
-    assert written["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"].strip() == (folder / "dashboard.json").read_text().strip()
+    assert (
+        written["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"].strip()
+        == (folder / "dashboard.json").read_text().strip()
+    )
     queries = {
         query["Name"].removeprefix("transship/"): query["QueryString"]
         for query in full.of_type("AWS::Logs::QueryDefinition").values()

@@ -9,7 +9,10 @@ import pytest
 import stack as stacks
 
 PAGE = (stacks.INFRA.parent / "docs" / "permissions.md").read_text()
-POLICIES = {name: json.loads(text) for name, text in re.findall(r"<!-- policy: ([\w-]+) -->\n```json\n(.*?)```", PAGE, re.DOTALL)}
+POLICIES = {
+    name: json.loads(text)
+    for name, text in re.findall(r"<!-- policy: ([\w-]+) -->\n```json\n(.*?)```", PAGE, re.DOTALL)
+}
 
 
 def test_every_policy_of_the_page_is_checked_here():

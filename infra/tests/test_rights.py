@@ -23,9 +23,11 @@ ON_EVERYTHING = {
 
 
 def platform(stack: stacks.Stack) -> dict[str, list[tuple[str, str, dict]]]:
-    """What AWS itself does as a role. Source: Lambda developer guide, "Execution role", "Using Lambda with Amazon SQS",
-    "Capturing records of asynchronous invocations", "Giving functions access to resources in a VPC"; EventBridge Scheduler
-    user guide, "Setting up the execution role"; SQS developer guide, "Key management"."""
+    """What AWS itself does as a role.
+
+    Source: Lambda developer guide, "Execution role", "Using Lambda with Amazon SQS", "Capturing records of asynchronous
+    invocations", "Giving functions access to resources in a VPC"; EventBridge Scheduler user guide, "Setting up the
+    execution role"; SQS developer guide, "Key management"."""
     queue_key = stack.parameters["QueueKeyArn"]
     both = [
         ("xray:PutTraceSegments", "*", {}),
@@ -49,7 +51,10 @@ def platform(stack: stacks.Stack) -> dict[str, list[tuple[str, str, dict]]]:
         "FanoutRole": [
             *both,
             *logs("FanoutLogs"),
-            *[(f"sqs:{action}", stack.arn("Queue"), {}) for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")],
+            *[
+                (f"sqs:{action}", stack.arn("Queue"), {})
+                for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+            ],
         ],
         "SweepRole": [
             ("sqs:SendMessage", stack.arn("Queue"), {}),
@@ -99,9 +104,15 @@ def judged(template, full):
 
 
 def unused(full: stacks.Stack, used: dict[str, set]) -> set[iam.Grant]:
-    """What the roles are granted and nobody needed. What is in the policy of both is for the code of both: that one of them
-    needed it is enough; what a role has of its own, it must have needed itself."""
-    shared = {statement["Sid"] for policy in full.of_type("AWS::IAM::Policy").values() for statement in policy["PolicyDocument"]["Statement"]}
+    """What the roles are granted and nobody needed.
+
+    What is in the policy of both is for the code of both: that one of them needed it is enough. What a role has of its
+    own, it must have needed itself."""
+    shared = {
+        statement["Sid"]
+        for policy in full.of_type("AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+    }
     either = used["OnPushRole"] | used["FanoutRole"]
     return {
         grant
@@ -217,12 +228,23 @@ def test_what_a_configuration_names_is_in_the_parameters():
     us, eu = "111122223333.dkr.ecr.us-east-1.amazonaws.com", "222233334444.dkr.ecr.eu-west-1.amazonaws.com"
     config = {
         "rules": [
-            {"source": {"registry": us, "repository": "team/**"}, "destinations": ["ghcr.io/acme/{repository}", f"{eu}/mirror/{{name}}:{{tag}}"]},
-            {"source": {"repository": "one"}, "destinations": ["public.ecr.aws/acme/one", "333344445555.dkr.ecr.eu-west-1.amazonaws.com/{repository}"]},
+            {
+                "source": {"registry": us, "repository": "team/**"},
+                "destinations": ["ghcr.io/acme/{repository}", f"{eu}/mirror/{{name}}:{{tag}}"],
+            },
+            {
+                "source": {"repository": "one"},
+                "destinations": [
+                    "public.ecr.aws/acme/one",
+                    "333344445555.dkr.ecr.eu-west-1.amazonaws.com/{repository}",
+                ],
+            },
         ],
         "registries": {
             "ghcr.io": {"credentials": "secretsmanager:ghcr"},
-            "quay.io": {"credentials": "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:quay-Ab12Cd"},
+            "quay.io": {
+                "credentials": "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:quay-Ab12Cd"
+            },
             eu: {"create_repository": {"lifecycle_policy": {}, "encryption": {"type": "KMS", "kms_key": "alias/ecr"}}},
             "333344445555.dkr.ecr.eu-west-1.amazonaws.com": {"role_arn": "arn:aws:iam::333344445555:role/push"},
         },
@@ -246,7 +268,9 @@ def test_what_a_configuration_names_is_in_the_parameters():
     assert rights.hints == ["RepositoryKeyArns needs the ARN of the key alias/ecr: IAM takes no alias and no bare ID"]
 
 
-@pytest.mark.parametrize(("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")])
+@pytest.mark.parametrize(
+    ("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")]
+)
 def test_other_partitions_have_arns_of_their_own(region, partition):
     suffix = ".cn" if partition == "aws-cn" else ""
     config = {"rules": [{"destinations": [f"444455556666.dkr.ecr.{region}.amazonaws.com{suffix}/{{repository}}"]}]}
@@ -257,8 +281,17 @@ def test_other_partitions_have_arns_of_their_own(region, partition):
 def test_rules_that_delete_or_wait_for_scans_have_the_rights_and_the_events_for_it(template):
     source = {"registry": "111122223333.dkr.ecr.us-east-1.amazonaws.com", "repository": "team/app"}
     rules = [
-        {"source": source, "destinations": ["111122223333.dkr.ecr.eu-west-1.amazonaws.com/a", "public.ecr.aws/acme/a"], "delete": "untag"},
-        {"source": source, "destinations": ["111122223333.dkr.ecr.eu-west-1.amazonaws.com/b"], "scan_gate": None, "delete": None},
+        {
+            "source": source,
+            "destinations": ["111122223333.dkr.ecr.eu-west-1.amazonaws.com/a", "public.ecr.aws/acme/a"],
+            "delete": "untag",
+        },
+        {
+            "source": source,
+            "destinations": ["111122223333.dkr.ecr.eu-west-1.amazonaws.com/b"],
+            "scan_gate": None,
+            "delete": None,
+        },
         {"source": {"repository": "other"}, "destinations": ["ghcr.io/acme/c"], "scan_gate": {}},
     ]
     found = parameters.derive({"rules": rules}, "111122223333", "us-east-1").parameters()

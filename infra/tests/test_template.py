@@ -69,10 +69,16 @@ def test_a_stack_without_a_configuration_or_with_two_is_refused():
     def failing(**given):
         written = stacks.template_text()
         stack = stacks.Stack(stacks.transformed(), **given)
-        return [a["AssertDescription"] for a in written["Rules"]["OneConfiguration"]["Assertions"] if not stack.value(a["Assert"])]
+        return [
+            a["AssertDescription"]
+            for a in written["Rules"]["OneConfiguration"]["Assertions"]
+            if not stack.value(a["Assert"])
+        ]
 
     assert failing() == ["Set Configuration or ConfigurationParameter."]
-    assert failing(Configuration="{}", ConfigurationParameter="/c") == ["Set Configuration or ConfigurationParameter, not both."]
+    assert failing(Configuration="{}", ConfigurationParameter="/c") == [
+        "Set Configuration or ConfigurationParameter, not both."
+    ]
     assert failing(Configuration="{}") == failing(ConfigurationParameter="/c") == []
 
 
@@ -83,7 +89,10 @@ def test_the_functions_are_those_that_are_built(plain, full):
         assert sorted(functions) == ["Fanout", "OnPush"]
         for name, function in functions.items():
             binary = {"OnPush": "on-push", "Fanout": "fanout"}[name]
-            assert written[name]["Metadata"] == {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": binary}}
+            assert written[name]["Metadata"] == {
+                "BuildMethod": "rust-cargolambda",
+                "BuildProperties": {"Binary": binary},
+            }
             assert (stacks.INFRA.parent / "functions" / binary).is_dir()
             assert (function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap")
             assert function["Architectures"] == ["arm64"]
@@ -132,7 +141,11 @@ def test_queues_are_encrypted_and_take_tls_alone(plain, full):
         policies = stack.of_type("AWS::SQS::QueuePolicy").values()
         for name, queue in stack.of_type("AWS::SQS::Queue").items():
             encryption = {key: queue[key] for key in ("SqsManagedSseEnabled", "KmsMasterKeyId") if key in queue}
-            assert encryption == ({"SqsManagedSseEnabled": True} if stack is plain else {"KmsMasterKeyId": stack.parameters["QueueKeyArn"]})
+            assert encryption == (
+                {"SqsManagedSseEnabled": True}
+                if stack is plain
+                else {"KmsMasterKeyId": stack.parameters["QueueKeyArn"]}
+            )
             (policy,) = [policy for policy in policies if policy["Queues"] == [stack._ref(name)]]
             assert {
                 "Sid": "TlsOnly",
@@ -234,9 +247,23 @@ def test_the_example_of_samconfig_is_what_the_example_configuration_needs(templa
         assert json.loads(line.strip().removesuffix(",")) in overrides
 
 
+def test_a_list_that_cloudformation_would_not_take_is_said(tmp_path):
+    path = tmp_path / "transship.json"
+    registry = "111122223333.dkr.ecr.us-east-1.amazonaws.com"
+    names = [f"team/service-{number}" for number in range(80)]
+    rules = [{"source": {"registry": registry, "repository": name}, "destinations": ["ghcr.io/a/b"]} for name in names]
+    path.write_text(json.dumps({"rules": rules}))
+    script = str(stacks.INFRA / "sam" / "parameters.py")
+    done = run("python", script, "--account", stacks.ACCOUNT, "--region", stacks.REGION, str(path))
+    assert done.returncode == 0
+    assert "SourceRepositoryArns has" in done.stderr and "4096" in done.stderr
+
+
 def test_a_configuration_that_can_not_be_right_is_named_before_it_is_deployed(tmp_path):
     path = tmp_path / "transship.json"
     path.write_text(json.dumps({"rules": [{"destination": ["ghcr.io/acme/app"]}]}))
-    done = run("python", str(stacks.INFRA / "sam" / "parameters.py"), "--account", "1", "--region", "us-east-1", str(path))
+    done = run(
+        "python", str(stacks.INFRA / "sam" / "parameters.py"), "--account", "1", "--region", "us-east-1", str(path)
+    )
     assert done.returncode == 1
     assert "$.rules[0]" in done.stderr and "destinations" in done.stderr
