@@ -107,7 +107,7 @@ CDK := deploy
 
 deploy-cdk: build ## build for Lambda and deploy with CDK (CONFIG=transship.json is the configuration)
 	scripts/install-cdk-tools
-	cd infra/cdk && npx cdk $(CDK) --context config="$(abspath $(CONFIG))" --context code="$(abspath $(TARGET))/lambda" \
+	cd infra/cdk && node_modules/.bin/cdk $(CDK) --context config="$(abspath $(CONFIG))" --context code="$(abspath $(TARGET))/lambda" \
 		--context architecture="$(subst x86-64,x86_64,$(ARCH))" $(ARGS)
 
 fmt: ## format the code
