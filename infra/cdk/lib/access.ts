@@ -180,7 +180,7 @@ function secretOf(settings: RegistrySettings, home: Home): string[] {
   if (id === undefined) return [];
   const anySuffix = '-??????';
   // A token that stands for an ARN ends with it; one that is put together from a name ends with the name.
-  if (Token.isUnresolved(id) && /\}\]?$|Token\[[^\]]*\]\}$/.test(id)) return [id];
+  if (Token.isUnresolved(id) && id.endsWith('}')) return [id];
   if (!id.startsWith('arn:') && !Token.isUnresolved(id)) {
     return [`arn:${home.partition}:secretsmanager:${home.region}:${home.account}:secret:${id}${anySuffix}`];
   }

@@ -178,6 +178,11 @@ test('secrets of the same app may be given by their ARN', () => {
   const made = transship((stack) => credentials(new Secret(stack, 'Ghcr').secretArn)).template();
   const [resource] = resourcesOf(made, 'Credentials') as [{ Ref: string }];
   assert.match(resource.Ref, /^Ghcr/);
+  // What CloudFormation puts together is JSON again.
+  const [aFunction] = Object.values(made.findResources('AWS::Lambda::Function'));
+  const [delimiter, pieces] = aFunction!.Properties.Environment.Variables.TRANSSHIP_CONFIG['Fn::Join'] as [string, unknown[]];
+  const text = pieces.map((piece) => (typeof piece === 'string' ? piece : 'ARN')).join(delimiter);
+  assert.deepEqual(JSON.parse(text), { registries: { 'ghcr.io': { credentials: 'secretsmanager:ARN' } } });
   const named = transship((stack) => credentials(Secret.fromSecretNameV2(stack, 'Ghcr', 'ghcr').secretArn), {}).template();
   const [joined] = resourcesOf(named, 'Credentials') as [{ 'Fn::Join': [string, unknown[]] }];
   assert.equal(joined['Fn::Join'][1].at(-1), ':secret:ghcr-??????');
