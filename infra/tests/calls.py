@@ -36,6 +36,9 @@ REQUESTS = {
     "ecr-public:BatchGetImage": [],
     "ecr-public:GetDownloadUrlForLayer": [],
 }
+# Tests of the tests start other programs.
+FUNCTIONS = {"on-push", "fanout"}
+
 # What AWS has no resources for.
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "ecr-public:GetAuthorizationToken", "sts:GetServiceBearerToken"}
 
@@ -210,12 +213,13 @@ def scenarios() -> list[Scenario]:
             "call": scenario.calls,
             "request": scenario.requests,
         }
-        if (kept := kinds.get(line["kind"])) is not None:
+        ours = line["kind"] != "start" or line["function"] in FUNCTIONS
+        if ours and (kept := kinds.get(line["kind"])) is not None:
             kept.append(line)
-    # Without a function, whoever asked was the test itself.
+    # Without a function of ours, whoever asked was the test itself.
     return [scenario for scenario in found.values() if scenario.functions]
 
 
 def metrics() -> list[dict]:
     """The lines with metrics that functions wrote, one of each shape in each test."""
-    return [line["line"] for line in lines() if line["kind"] == "metrics"]
+    return [line["line"] for line in lines() if line["kind"] == "metrics" and line["function"] in FUNCTIONS]
