@@ -2,10 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test check conformance memory start profile build fmt clean
+.PHONY: help schema demo test calls infra cdk check conformance memory start profile build deploy-sam deploy-cdk fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# What the scenarios ask of AWS, and the metrics that they write: what the roles and alarms of infra/ are judged by.
+CALLS := $(abspath $(TARGET))/aws-calls
 
 # A developer may change dependencies; CI takes the lock file as it is.
 LOCKED := $(if $(CI),--locked)
@@ -14,7 +17,7 @@ schema: ## write docs/config.schema.json anew from the types
 	TRANSSHIP_UPDATE_SCHEMA=1 cargo test $(LOCKED) --package transfer --lib the_schema_in_the_docs
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 # The functions are built exactly as `cargo lambda watch` would do it (cargo run --release --bin on-push), so that it
 # finds the binaries as it needs them.
@@ -30,7 +33,25 @@ demo: ## replicate images between two embedded registries with the real function
 test: ## run every test, with the real binaries and registries; installs what is missing
 	scripts/install-test-tools
 	cargo build $(LOCKED) --workspace --all-targets
-	cargo test $(LOCKED) --workspace
+	rm -rf "$(CALLS)"
+	TRANSSHIP_AWS_CALLS="$(CALLS)" cargo test $(LOCKED) --workspace
+
+calls: ## write down what the scenarios ask of AWS, as `make test` does, with fewer of them
+	cargo build $(LOCKED) --workspace --all-targets
+	rm -rf "$(CALLS)"
+	TRANSSHIP_AWS_CALLS="$(CALLS)" cargo test $(LOCKED) --workspace --test emulated --test refusals
+
+infra: ## check infra/: templates, rights against what the scenarios called, alarms and dashboard against their metrics
+	scripts/install-infra-tools
+	ls "$(CALLS)"/*.jsonl >/dev/null 2>&1 || $(MAKE) calls
+	TRANSSHIP_AWS_CALLS="$(CALLS)" .venv-infra/bin/python -m pytest --quiet infra/tests
+
+cdk: ## check infra/cdk: types, tests, cdk-nag, an offline synth, and that SAM makes the same resources
+	scripts/install-infra-tools
+	scripts/install-cdk-tools
+	ls "$(CALLS)"/*.jsonl >/dev/null 2>&1 || $(MAKE) calls
+	cd infra/cdk && npm run --silent check && npm test --silent && npm run --silent synth -- --context code=test/lambda
+	TRANSSHIP_AWS_CALLS="$(CALLS)" .venv-infra/bin/python -m pytest --quiet infra/cdk/test/compare
 
 check: ## formatting, lints, one TLS stack, licences and bans
 	scripts/install-venv
@@ -65,12 +86,33 @@ profile: ## measure what copying many small images and a large one takes (ARGS="
 ARCH := arm64
 
 build: ## build both functions for Lambda as they are shipped (ARCH=arm64 or x86-64)
-	scripts/install-venv
+	scripts/install-lambda-tools
 	PATH="$(CURDIR)/.venv/bin:$$PATH" cargo lambda build $(LOCKED) --release --$(ARCH) --bin on-push --bin fanout
+
+# A block of infra/sam/samconfig.toml: `make deploy-sam ENV=prod`; `make deploy-sam SAM=validate` or SAM=build goes less far.
+ENV := default
+SAM := build deploy
+
+deploy-sam: ## build for Lambda and deploy with SAM (ENV=prod takes that block of infra/sam/samconfig.toml)
+	scripts/install-lambda-tools
+	scripts/install-infra-tools
+	cd infra/sam && for step in $(SAM); do \
+		PATH="$(CURDIR)/.venv/bin:$(CURDIR)/.venv-infra/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam $$step --config-env "$(ENV)" $(ARGS); \
+	done
+
+# The configuration, and what is done with it: `make deploy-cdk CONFIG=transship.json CDK=synth` goes less far. More
+# settings are context: ARGS="--context schedule='rate(1 day)'" (infra/cdk/bin/transship.ts lists them).
+CONFIG := infra/example.json
+CDK := deploy
+
+deploy-cdk: build ## build for Lambda and deploy with CDK (CONFIG=transship.json is the configuration)
+	scripts/install-cdk-tools
+	cd infra/cdk && node_modules/.bin/cdk $(CDK) --context config="$(abspath $(CONFIG))" --context code="$(abspath $(TARGET))/lambda" \
+		--context architecture="$(subst x86-64,x86_64,$(ARCH))" $(ARGS)
 
 fmt: ## format the code
 	cargo fmt --all
 
 clean: ## remove what was built and installed here
 	cargo clean
-	rm -rf .venv .demo
+	rm -rf .venv .venv-infra .demo infra/sam/.aws-sam infra/cdk/node_modules infra/cdk/cdk.out infra/cdk/dist

@@ -21,6 +21,10 @@ use crate::{
 /// The namespace of the metrics.
 const NAMESPACE: &str = "Transship";
 
+/// Metrics by function alone too, whatever the destination: an alarm can't search, and must name what it watches. Few, as
+/// CloudWatch counts each set of dimensions as a metric of its own.
+const ALARMING: [&str; 3] = ["Failed", "ReplicationLag", "Throttled"];
+
 /// Sends log lines to standard output as Lambda's logging controls ask for.
 ///
 /// Below `WARN` only our own code is heard: HTTP and SDK crates log whole requests at their finer levels, credentials
@@ -92,16 +96,8 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
     if synced && let Some(lag) = request.pushed_at.and_then(|pushed| now.duration_since(pushed).ok()) {
         metrics.push(("ReplicationLag", "Milliseconds", u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)));
     }
-    let definitions: Vec<Value> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
     let mut line = json!({
-        "_aws": {
-            "Timestamp": millis(now),
-            "CloudWatchMetrics": [{
-                "Namespace": NAMESPACE,
-                "Dimensions": [["Function", "Destination"]],
-                "Metrics": definitions,
-            }],
-        },
+        "_aws": { "Timestamp": millis(now), "CloudWatchMetrics": directives(&metrics) },
         "timestamp": rfc3339(now),
         "level": if report.outcome == Outcome::Failed { "ERROR" } else { "INFO" },
         "message": "result",
@@ -114,6 +110,16 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
         line[name] = json!(value);
     }
     line
+}
+
+/// What CloudWatch is to make of a result's numbers: each by function and destination, those of alarms by function too.
+fn directives(metrics: &[(&str, &str, u64)]) -> [Value; 2] {
+    let of = |dimensions: &[&str], taken: &dyn Fn(&str) -> bool| {
+        let taken = metrics.iter().filter(|(name, ..)| taken(name));
+        let definitions: Vec<Value> = taken.map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+        json!({ "Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": definitions })
+    };
+    [of(&["Function", "Destination"], &|_| true), of(&["Function"], &|name| ALARMING.contains(&name))]
 }
 
 /// What became of the messages of a batch.
@@ -180,4 +186,23 @@ fn millis(time: SystemTime) -> u64 {
 /// `time` as Lambda's own log lines write it.
 fn rfc3339(time: SystemTime) -> String {
     chrono::DateTime::<chrono::Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarms_metrics_go_by_function_alone_too() {
+        let metrics = [("Synced", "Count", 1), ("Failed", "Count", 0), ("ReplicationLag", "Milliseconds", 7)];
+        let [all, alarming] = directives(&metrics);
+        assert_eq!(all["Dimensions"], json!([["Function", "Destination"]]));
+        assert_eq!(all["Metrics"].as_array().map(Vec::len), Some(3));
+        let expected = json!({
+            "Namespace": "Transship",
+            "Dimensions": [["Function"]],
+            "Metrics": [{"Name": "Failed", "Unit": "Count"}, {"Name": "ReplicationLag", "Unit": "Milliseconds"}],
+        });
+        assert_eq!(alarming, expected);
+    }
 }

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod google;
 pub mod image;
 pub mod journal;
+pub mod ledger;
 pub mod pki;
 mod random;
 pub mod registry;

@@ -9,7 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde_json::Value;
+use emulator::ledger;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
@@ -80,6 +81,7 @@ impl Function {
         let root = environment.iter().rev().find(|(name, _)| name == "LAMBDA_TASK_ROOT");
         let task_root = root.map(|(_, value)| PathBuf::from(value)).expect("the variable was set above");
         let lines = Arc::default();
+        note_start(&name, &environment, &task_root);
         let process = spawn(program, &environment, &task_root, &lines);
         let program = program.to_owned();
         Self { api, program, environment, task_root, lines, process, starts: 1, peak_rss: 0, _folder: folder }
@@ -96,6 +98,7 @@ impl Function {
         if self.exit_status().is_some() {
             self.restart();
         }
+        note_messages(&event);
         let outcome = tokio::select! {
             biased;
             outcome = self.api.invoke_bytes(event, timeout) => outcome,
@@ -176,12 +179,49 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
+        let name = self.program.file_name().unwrap_or_default().to_string_lossy();
+        for line in self.records().into_iter().filter(|line| line.get("_aws").is_some()) {
+            let shape = line["_aws"]["CloudWatchMetrics"].to_string();
+            ledger::note("metrics", &format!("{name} {shape}"), || json!({ "function": name, "line": line }));
+        }
         // The child is killed by its own handle.
         if std::thread::panicking() {
             let lines = self.lines();
             let from = lines.len().saturating_sub(40);
             eprint_lines(&self.program, &lines[from..]);
         }
+    }
+}
+
+/// Writes what a function is configured for into the ledger of rights.
+fn note_start(name: &str, environment: &[(String, String)], task_root: &Path) {
+    let variable = |name: &str| environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let config = variable("TRANSSHIP_CONFIG").map(|text| match text.strip_prefix("file:") {
+        Some(path) => std::fs::read_to_string(task_root.join(path)).unwrap_or_default(),
+        None => text.to_owned(),
+    });
+    let what = json!({
+        "function": name,
+        "config": config,
+        "region": variable("AWS_REGION"),
+        "access_key": variable("AWS_ACCESS_KEY_ID"),
+        "queue": variable("TRANSSHIP_QUEUE_URL"),
+        "dead_letters": variable("TRANSSHIP_DEAD_LETTER_QUEUE_URL"),
+    });
+    ledger::note("start", &what.to_string(), || what.clone());
+}
+
+/// Writes what messages name, which the configuration need not, into the ledger of rights.
+fn note_messages(event: &[u8]) {
+    let event: Value = serde_json::from_slice(event).unwrap_or_default();
+    for record in event["Records"].as_array().into_iter().flatten() {
+        let body: Value = record["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+        let what = json!({
+            "source": body["source"],
+            "destination": body["destination"],
+            "backfill": { "repository": body["backfill"]["repository"], "destination": body["backfill"]["destination"] },
+        });
+        ledger::note("message", &what.to_string(), || what.clone());
     }
 }
 
@@ -237,6 +277,8 @@ fn lambda_environment(name: &str, memory_mb: u32, region: &str, account: &str) -
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
         ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
         ("AWS_ACCESS_KEY_ID", &access_key),
+        // Tells the emulator whose call it is.
+        ("AWS_SDK_UA_APP_ID", name),
         ("AWS_SECRET_ACCESS_KEY", "secret-of-the-function"),
         ("AWS_SESSION_TOKEN", "token-of-the-function"),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime"),

@@ -12,11 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
@@ -27,7 +27,10 @@ use super::{
     protocol::Protocol,
     signature::{self, Signed},
 };
-use crate::tripwire::{Moment, Tripwire};
+use crate::{
+    ledger,
+    tripwire::{Moment, Tripwire},
+};
 
 /// The AWS APIs, listening. Everything stops when this is dropped.
 pub struct Aws {
@@ -246,6 +249,7 @@ impl Shared {
             return Err(ApiError::client("SerializationException", format!("unexpected content type {content_type}")));
         }
         check_service(prefix, &signed)?;
+        let app = app(request.headers());
         let body = read(request).await?;
         let body: Value = serde_json::from_slice(&body)
             .map_err(|error| ApiError::client("SerializationException", error.to_string()))?;
@@ -261,12 +265,14 @@ impl Shared {
             }
             Err(error) => Err(error),
         };
+        note(&app, operation, &signed, &body, answer.as_ref().ok());
         self.record(operation, signed, body, answer.is_ok());
         answer.map(|value| value.to_string().into())
     }
 
     async fn query(&self, request: Request<Incoming>, request_id: &str) -> Result<Bytes, ApiError> {
         let signed = signature::parse(request.headers())?;
+        let app = app(request.headers());
         let body = read(request).await?;
         let form: HashMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
         let operation = form.get("Action").cloned().unwrap_or_default();
@@ -274,8 +280,9 @@ impl Shared {
             Ok(()) => self.sts.call(&operation, &form, &signed, request_id),
             Err(error) => Err(error),
         };
-        let form = form.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-        self.record(&operation, signed, Value::Object(form), answer.is_ok());
+        let form = Value::Object(form.into_iter().map(|(name, value)| (name, Value::from(value))).collect());
+        note(&app, &operation, &signed, &form, None);
+        self.record(&operation, signed, form, answer.is_ok());
         answer.map(Bytes::from)
     }
 
@@ -307,6 +314,43 @@ impl Shared {
             ok,
         });
     }
+}
+
+/// What names the resource of a call, or asks for rights beside the call's own.
+const TELLING: [&str; 10] = [
+    "registryId",
+    "repositoryName",
+    "QueueUrl",
+    "SecretId",
+    "Name",
+    "RoleArn",
+    "resourceArn",
+    "encryptionConfiguration",
+    "tags",
+    "repositoryNames",
+];
+
+/// Writes a call into the ledger of rights.
+fn note(app: &str, operation: &str, signed: &Signed, request: &Value, answer: Option<&Value>) {
+    let telling: Map<String, Value> =
+        TELLING.iter().filter_map(|key| Some(((*key).to_owned(), request.get(key)?.clone()))).collect();
+    let Signed { service, region, access_key, .. } = signed;
+    let key = format!("{app} {service} {operation} {region} {access_key} {}", Value::Object(telling.clone()));
+    ledger::note("call", &key, || {
+        // A configuration that is read here is what the rights come from.
+        let parameter = answer.and_then(|answer| answer.pointer("/Parameter/Value"));
+        serde_json::json!({
+            "function": app, "service": service, "operation": operation, "region": region, "access_key": access_key,
+            "request": telling, "parameter": parameter,
+        })
+    });
+}
+
+/// The application that the SDK says it works for (`AWS_SDK_UA_APP_ID`).
+fn app(headers: &HeaderMap) -> String {
+    let agents = ["x-amz-user-agent", "user-agent"].into_iter();
+    let mut words = agents.filter_map(|name| headers.get(name)?.to_str().ok()).flat_map(str::split_ascii_whitespace);
+    words.find_map(|word| word.strip_prefix("app/")).unwrap_or_default().to_owned()
 }
 
 /// AWS refuses a signature that was made for another service.

@@ -2,6 +2,7 @@
 
 use crate::{
     journal::Kind,
+    ledger,
     registry::{
         Credentials, Personality, Shared,
         reply::{Halt, Reply, refuse},
@@ -47,8 +48,29 @@ pub(super) fn authorize(shared: &Shared, head: &Head) -> Result<Caller, Halt> {
         Credentials::Ecr => ecr(shared, head, header)?,
         Credentials::Tokens { .. } => bearer(shared, head, header)?,
     };
+    note(shared, head, &caller);
     denied(shared, head, &caller)?;
     Ok(caller)
+}
+
+/// Writes a request of AWS's registries into the ledger of rights, as the call that it stands for.
+fn note(shared: &Shared, head: &Head, caller: &Caller) {
+    let (Some(principal), Some(operation)) = (&caller.principal, operation(head.kind)) else { return };
+    let service = match shared.personality {
+        Personality::Ecr => "ecr",
+        Personality::EcrPublic => "ecr-public",
+        _ => return,
+    };
+    let repository = head.target.repository();
+    let from = head.query.get("from").filter(|_| head.kind == Kind::Mount);
+    let (account, region) = (&shared.account, &shared.region);
+    let key = format!("{principal} {service} {operation} {region} {account} {repository:?} {from:?}");
+    ledger::note("request", &key, || {
+        serde_json::json!({
+            "principal": principal, "service": service, "operation": operation, "region": region, "account": account,
+            "repository": repository, "from": from,
+        })
+    });
 }
 
 /// Whether the request only reads.

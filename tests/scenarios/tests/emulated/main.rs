@@ -52,6 +52,7 @@ mod repository_policies;
 mod request_counts;
 mod result_counts;
 mod retries;
+mod rights;
 mod roles;
 mod samples;
 mod scan_gate;

@@ -61,6 +61,16 @@ fn metrics(line: &Value) -> BTreeMap<String, u64> {
         .collect()
 }
 
+/// The metrics of a line by function alone, which alarms are set on.
+fn alarming(line: &Value) -> Vec<&str> {
+    let directive = &line["_aws"]["CloudWatchMetrics"][1];
+    assert_eq!(
+        (&directive["Namespace"], &directive["Dimensions"]),
+        (&"Transship".into(), &serde_json::json!([["Function"]]))
+    );
+    directive["Metrics"].as_array().unwrap().iter().map(|definition| definition["Name"].as_str().unwrap()).collect()
+}
+
 #[tokio::test]
 async fn each_sync_writes_its_result_and_metrics_in_one_line() {
     watched(async {
@@ -78,6 +88,8 @@ async fn each_sync_writes_its_result_and_metrics_in_one_line() {
         let synced = metrics(&lines[0]);
         assert_eq!(synced.keys().map(String::as_str).collect::<Vec<_>>(), METRICS);
         assert_eq!((synced["Synced"], synced["Current"], synced["Failed"]), (1, 0, 0));
+        assert_eq!(alarming(&lines[0]), ["Failed", "Throttled", "ReplicationLag"]);
+        assert_eq!(alarming(&lines[1]), ["Failed", "Throttled"]);
         assert_eq!(synced["BlobsTransferred"], 2);
         assert_eq!(answer["results"][0]["bytes"]["written"], synced["BytesTransferred"]);
         assert!((60_000..90_000).contains(&synced["ReplicationLag"]), "{}", synced["ReplicationLag"]);

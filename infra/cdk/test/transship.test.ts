@@ -1,0 +1,294 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Duration } from 'aws-cdk-lib';
+import { Match, type Template } from 'aws-cdk-lib/assertions';
+import { SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Role } from 'aws-cdk-lib/aws-iam';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { Architecture } from 'aws-cdk-lib/aws-lambda';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { ConfigurationError, Transship, TransshipCode, type TransshipConfiguration } from '../lib';
+import { CODE, statements, transship } from './support';
+
+const EXAMPLE = JSON.parse(
+  readFileSync(join(__dirname, '../../example.json'), 'utf8'),
+) as TransshipConfiguration;
+
+const variables = (template: Template, part: string): Record<string, unknown> => {
+  const functions = template.findResources('AWS::Lambda::Function') as Record<
+    string,
+    { Properties: { Environment: { Variables: Record<string, unknown> } } }
+  >;
+  const [name] = Object.keys(functions).filter((id) => id.startsWith(`Transship${part}`));
+  return functions[name!]!.Properties.Environment.Variables;
+};
+
+test('the template of the example is as it was', () => {
+  const file = join(__dirname, 'snapshot.json');
+  const text = `${JSON.stringify(transship({ ...EXAMPLE, schedule: 'rate(1 day)' }, {}).template().toJSON(), null, 2)}\n`;
+  if (process.env['UPDATE_SNAPSHOT']) writeFileSync(file, text);
+  assert.equal(text, readFileSync(file, 'utf8'), 'UPDATE_SNAPSHOT=1 npm test writes it anew');
+});
+
+test('two functions: arm64, from binaries, with JSON logs, traces and no limit on rounds through the queue', () => {
+  const template = transship(EXAMPLE).template();
+  template.resourceCountIs('AWS::Lambda::Function', 2);
+  template.allResourcesProperties('AWS::Lambda::Function', {
+    Runtime: 'provided.al2023',
+    Handler: 'bootstrap',
+    Architectures: ['arm64'],
+    MemorySize: 512,
+    Timeout: 900,
+    TracingConfig: { Mode: 'Active' },
+    RecursiveLoop: 'Allow',
+    LoggingConfig: Match.objectLike({ LogFormat: 'JSON', ApplicationLogLevel: 'INFO' }),
+  });
+  template.allResourcesProperties('AWS::Logs::LogGroup', { RetentionInDays: 30 });
+});
+
+test('each function has a role of its own, and no policy of AWS', () => {
+  const template = transship(EXAMPLE).template();
+  const functions = Object.values(template.findResources('AWS::Lambda::Function')) as { Properties: { Role: unknown } }[];
+  assert.equal(new Set(functions.map(({ Properties }) => JSON.stringify(Properties.Role))).size, 2);
+  template.allResourcesProperties('AWS::IAM::Role', { ManagedPolicyArns: Match.absent() });
+});
+
+test('the queue hides a message for six times the timeout, gives it up after five tries, and wants TLS', () => {
+  const template = transship({ ...EXAMPLE, timeout: Duration.minutes(5) }).template();
+  template.hasResourceProperties('AWS::SQS::Queue', {
+    VisibilityTimeout: 1800,
+    RedrivePolicy: Match.objectLike({ maxReceiveCount: 5 }),
+    SqsManagedSseEnabled: true,
+  });
+  template.resourceCountIs('AWS::SQS::Queue', 3);
+  const refusals = statements(template, 'Transship').filter(({ Sid }) => Sid === 'TlsOnly');
+  assert.equal(refusals.length, 3);
+  assert(refusals.every(({ Effect }) => Effect === 'Deny'));
+});
+
+test('a message is an invocation, and failures are told one by one', () => {
+  transship({ ...EXAMPLE, maxConcurrency: 3 })
+    .template()
+    .hasResourceProperties('AWS::Lambda::EventSourceMapping', {
+      BatchSize: 1,
+      FunctionResponseTypes: ['ReportBatchItemFailures'],
+      ScalingConfig: { MaximumConcurrency: 3 },
+    });
+});
+
+test('events: pushes always, others where they are asked for', () => {
+  const details = (events: object) =>
+    Object.values(transship({ ...EXAMPLE, events }).template().findResources('AWS::Events::Rule')).map(
+      ({ Properties }) => [Properties.EventPattern['detail-type'][0], Properties.EventPattern.detail['action-type']?.[0]],
+    );
+  assert.deepEqual(details({}), [['ECR Image Action', 'PUSH']]);
+  assert.deepEqual(details({ deletes: true, referrers: true, scans: true }), [
+    ['ECR Image Action', 'PUSH'],
+    ['ECR Image Action', 'DELETE'],
+    ['ECR Referrer Action', 'PUSH'],
+    ['ECR Image Scan', undefined],
+  ]);
+});
+
+test('the schedule sends a backfill', () => {
+  const without = transship(EXAMPLE).template();
+  without.resourceCountIs('AWS::Scheduler::Schedule', 0);
+  const template = transship({ ...EXAMPLE, schedule: 'rate(1 day)' }).template();
+  template.hasResourceProperties('AWS::Scheduler::Schedule', {
+    ScheduleExpression: 'rate(1 day)',
+    Target: Match.objectLike({ Input: '{"backfill":{}}' }),
+  });
+});
+
+test('the configuration is in the environment, whole', () => {
+  const template = transship({ ...EXAMPLE, limits: { max_attempts: 3 }, environment: { AWS_USE_FIPS_ENDPOINT: 'true' } }).template();
+  for (const part of ['OnPush', 'Fanout']) {
+    const found = variables(template, part);
+    assert.deepEqual(JSON.parse(String(found['TRANSSHIP_CONFIG'])), { ...EXAMPLE, limits: { max_attempts: 3 } });
+    assert.equal(found['AWS_USE_FIPS_ENDPOINT'], 'true');
+    assert(found['TRANSSHIP_QUEUE_URL']);
+  }
+  assert.equal('TRANSSHIP_DEAD_LETTER_QUEUE_URL' in variables(template, 'OnPush'), false);
+  template.resourceCountIs('AWS::SSM::Parameter', 0);
+});
+
+/** A configuration of about so many bytes. */
+const long = (bytes: number): TransshipConfiguration => ({
+  rules: [{ name: 'x'.repeat(bytes - 60), source: { repository: 'app' }, destinations: ['ghcr.io/a/b'] }],
+});
+
+test('a long configuration is a parameter, which the functions may read, and each configuration another one', () => {
+  for (const [bytes, tier] of [
+    [3700, 'Standard'],
+    [8000, 'Advanced'],
+  ] as const) {
+    const template = transship(long(bytes)).template();
+    template.hasResourceProperties('AWS::SSM::Parameter', { Tier: tier, Value: Match.stringLikeRegexp('^\\{"rules":') });
+    const value = JSON.stringify(variables(template, 'OnPush')['TRANSSHIP_CONFIG']);
+    assert.match(value, /ssm:/);
+    const [statement] = statements(template, 'TransshipReplicationPolicy').filter(({ Sid }) => Sid === 'Configuration');
+    assert.equal(statement?.Action, 'ssm:GetParameter');
+    assert.match(JSON.stringify(statement?.Resource), /parameter/);
+  }
+  const name = (bytes: number) => JSON.stringify(Object.values(transship(long(bytes)).template().findResources('AWS::SSM::Parameter')));
+  assert.notEqual(name(4000), name(4001));
+});
+
+test('the rest of the environment counts too', () => {
+  const environment = { SSL_CERT_FILE: 'x'.repeat(1000) };
+  transship({ ...long(3000), environment }).template().resourceCountIs('AWS::SSM::Parameter', 1);
+  transship(long(3000)).template().resourceCountIs('AWS::SSM::Parameter', 0);
+});
+
+test('what fits nowhere is refused', () => {
+  assert.throws(() => transship(long(9000)), /has 90\d\d bytes, and a parameter of Systems Manager takes 8192/);
+  const braces = long(4000);
+  braces.rules![0]!.source = { repository: '{{a,b},c}' };
+  assert.throws(() => transship(braces), /\{\{/);
+});
+
+test('a configuration that is none is refused with its place', () => {
+  assert.throws(
+    () => transship({ rules: [{ destinations: ['ghcr.io/a/b'], existing_tag: 'replace' as 'keep' }] }),
+    (error: Error) => error instanceof ConfigurationError && error.message.includes('rules[0].existing_tag: expected'),
+  );
+});
+
+test('code: what is not built is missed, and what was built for another machine is refused', () => {
+  assert.throws(() => TransshipCode.fromBuild('/nowhere'), /nowhere\/on-push\/bootstrap and .*`make build`/);
+  const foreign = join(__dirname, 'snapshot.json');
+  assert.throws(() => TransshipCode.fromBuild(foreign), /not there/);
+  // The machine's own node is an ELF file for its architecture, on Linux.
+  if (process.platform !== 'linux') return;
+  const code = TransshipCode.fromBuild(CODE) as unknown as { files: string[] };
+  code.files.push(process.execPath);
+  const other = process.arch === 'arm64' ? Architecture.X86_64 : Architecture.ARM_64;
+  assert.throws(
+    () => transship({ ...EXAMPLE, code: code as never, architecture: other } as never),
+    /built for (arm64|x86_64), but the architecture is/,
+  );
+});
+
+test('grants are for the queues that they need', () => {
+  const granted = (grant: (made: Transship, to: Role) => unknown, queueKey = false) => {
+    const { stack, transship: made, template } = transship((stack) => ({
+      ...EXAMPLE,
+      queueKey: queueKey ? Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:us-east-1:111122223333:key/k') : undefined,
+    }));
+    const to = Role.fromRoleArn(stack, 'Someone', 'arn:aws:iam::111122223333:role/someone') as Role;
+    grant(made, to);
+    return statements(template(), 'SomeonePolicy').map(({ Action, Resource }) => [
+      [Action].flat().sort(),
+      JSON.stringify(Resource).match(/Transship[A-Za-z]+(?=[0-9A-F]{8})|key\/k/g),
+    ]);
+  };
+  assert.deepEqual(granted((made, to) => made.grantBackfill(to)), [
+    [['sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage'], ['TransshipQueue']],
+  ]);
+  assert.deepEqual(granted((made, to) => made.grantRedrive(to)), [
+    [
+      [
+        'sqs:CancelMessageMoveTask',
+        'sqs:DeleteMessage',
+        'sqs:GetQueueAttributes',
+        'sqs:ListMessageMoveTasks',
+        'sqs:ReceiveMessage',
+        'sqs:StartMessageMoveTask',
+      ],
+      ['TransshipDeadLetters'],
+    ],
+    [['sqs:SendMessage'], ['TransshipQueue']],
+  ]);
+  assert.deepEqual(granted((made, to) => made.grantRedrive(to), true).at(-1), [
+    ['kms:Decrypt', 'kms:GenerateDataKey'],
+    ['key/k'],
+  ]);
+  assert.deepEqual(granted((made, to) => made.grantReadDeadLetters(to)), [
+    [['sqs:GetQueueAttributes', 'sqs:ReceiveMessage'], ['TransshipDeadLetters', 'TransshipEventDeadLetters']],
+  ]);
+  assert.deepEqual(granted((made, to) => made.grantPause(to)), [
+    [['lambda:GetEventSourceMapping', 'lambda:UpdateEventSourceMapping'], ['TransshipFanoutMapping']],
+  ]);
+});
+
+test('more repositories than the rules name can be allowed', () => {
+  const { transship: made, template } = transship(EXAMPLE);
+  const arn = 'arn:aws:ecr:us-east-1:111122223333:repository/';
+  made.allowPull(`${arn}a`);
+  made.allowPush(`${arn}b/*`, `${arn}c`);
+  made.allowPull(`${arn}d`);
+  made.allowListing(`${arn}*`);
+  const found = statements(template(), 'TransshipReplicationPolicy').filter(({ Sid }) => Sid?.startsWith('Allowed'));
+  assert.deepEqual(found.map(({ Resource }) => Resource), [`${arn}a`, [`${arn}b/*`, `${arn}c`], `${arn}d`]);
+  assert.equal(new Set(found.map(({ Sid }) => Sid)).size, 3);
+});
+
+test('what is allowed beside the rules comes with the login that it takes, once', () => {
+  const { transship: made, template } = transship({ rules: [] });
+  made.allowPush('arn:aws:ecr:us-east-1:111122223333:repository/a', 'arn:aws:ecr-public::111122223333:repository/b');
+  made.allowPull('arn:aws:ecr:us-east-1:111122223333:repository/c');
+  made.allowPull('arn:aws:ecr-public::444455556666:repository/d');
+  assert.deepEqual(
+    statements(template(), 'TransshipReplicationPolicy').map(({ Sid }) => Sid),
+    ['Login', 'PublicLogin', 'PublicLoginToken', 'AllowedPush1', 'AllowedPublicPush2', 'AllowedPull3'],
+  );
+});
+
+test('alarms tell the topic when they are set off and when they are over', () => {
+  const { template, transship: made } = transship((stack) => ({
+    ...EXAMPLE,
+    alarms: { topic: Topic.fromTopicArn(stack, 'Topic', 'arn:aws:sns:us-east-1:111122223333:operations'), failures: 2 },
+  }));
+  template().resourceCountIs('AWS::CloudWatch::Alarm', 6);
+  template().allResourcesProperties('AWS::CloudWatch::Alarm', {
+    AlarmActions: ['arn:aws:sns:us-east-1:111122223333:operations'],
+    OKActions: ['arn:aws:sns:us-east-1:111122223333:operations'],
+  });
+  assert.equal(made.alarms.length, 6);
+});
+
+test('a shorter timeout moves what is measured by it', () => {
+  const template = transship({ ...EXAMPLE, timeout: Duration.minutes(5) }).template();
+  template.hasResourceProperties('AWS::CloudWatch::Alarm', { AlarmDescription: Match.stringLikeRegexp('timeout'), Threshold: 290_000 });
+  const [dashboard] = Object.values(template.findResources('AWS::CloudWatch::Dashboard'));
+  assert.match(JSON.stringify(dashboard), /\{\\"label\\":\\"timeout\\",\\"value\\":300000\}/);
+});
+
+test('in a VPC the functions may have interfaces, and their code may not make any', () => {
+  const template = transship((stack) => {
+    const vpc = Vpc.fromVpcAttributes(stack, 'Vpc', {
+      vpcId: 'vpc-0',
+      availabilityZones: ['us-east-1a'],
+      privateSubnetIds: ['subnet-0'],
+    });
+    return { ...EXAMPLE, vpc, securityGroups: [SecurityGroup.fromSecurityGroupId(stack, 'Group', 'sg-0')] };
+  }).template();
+  template.allResourcesProperties('AWS::Lambda::Function', {
+    VpcConfig: { SubnetIds: ['subnet-0'], SecurityGroupIds: ['sg-0'] },
+  });
+  assert.deepEqual(statements(template, 'TransshipVpcPolicy').map(({ Effect }) => Effect), ['Allow', 'Deny']);
+});
+
+test('two in one stack have names of their own', () => {
+  const { stack, template } = transship({ ...EXAMPLE, name: 'one' });
+  new Transship(stack, 'Other', { ...EXAMPLE, name: 'two', code: TransshipCode.fromBuild(CODE) });
+  const names = Object.values(template().findResources('AWS::SQS::Queue')).map(({ Properties }) => Properties.QueueName);
+  assert.deepEqual(names.sort(), [
+    'one-dead-letters',
+    'one-event-dead-letters',
+    'one-queue',
+    'two-dead-letters',
+    'two-event-dead-letters',
+    'two-queue',
+  ]);
+});
+
+test('a key of the same app lets EventBridge write to the queue that it encrypts', () => {
+  const template = transship((stack) => ({ ...EXAMPLE, queueKey: new Key(stack, 'Key') })).template();
+  template.hasResourceProperties('AWS::KMS::Key', {
+    KeyPolicy: { Statement: Match.arrayWith([Match.objectLike({ Principal: { Service: 'events.amazonaws.com' } })]) },
+  });
+  template.allResourcesProperties('AWS::SQS::Queue', { KmsMasterKeyId: Match.anyValue() });
+});
