@@ -1,6 +1,7 @@
 //! The flow of one image, and nothing else: each stage is one call, no stage names another.
 
 mod continuation;
+mod destination;
 mod inventory;
 mod late;
 mod plan;
@@ -18,13 +19,13 @@ use std::{sync::Arc, time::Duration};
 
 use continuation::MOST_FRUITLESS;
 pub use continuation::{Begun, HalfSent};
-use futures::future::BoxFuture;
+pub use destination::{Destination, Ends, RepositoryCreation};
 use inventory::Held;
 use late::Late;
 use plan::Plan;
 use platforms::Wanted;
 pub use platforms::filtered_digest;
-use referrers::{Attached, Subject, Trouble};
+use referrers::Findings;
 pub use removal::{RemovalEnds, RemovalOutcome, RemovalReport, Remover, TagsAt};
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
@@ -36,52 +37,15 @@ use crate::{
     config::Limits,
     deadline::Deadline,
     error::{Error, ErrorType},
-    limits::{ByteBudget, CommitGate, LayerAvailability, ManifestRoom},
-    oci::{Digest, Manifest, Reference},
-    registry::{Repository, Run},
-    request::{ExistingTag, SyncRequest, is_of},
+    limits::{ByteBudget, CommitGate, ManifestRoom},
+    oci::{Digest, Manifest},
+    registry::Run,
+    request::{ExistingTag, SyncRequest},
     transport::Meter,
 };
 
 /// How often one sync begins anew because the source tag moved, or a blob vanished, while it ran.
 const MAX_ROUNDS: u32 = 4;
-
-/// Where the ends of a sync come from.
-pub trait Ends: Send + Sync {
-    /// The repository to read from.
-    ///
-    /// # Errors
-    /// `InvalidConfig`: the registry can't be talked to as configured.
-    fn source(&self, reference: &Reference, run: Run) -> Result<Source, Error>;
-
-    /// The repository to write to; `source` tells whether blobs may be mounted.
-    ///
-    /// # Errors
-    /// `InvalidConfig`: the registry can't be talked to as configured.
-    fn destination(&self, reference: &Reference, source: &Reference, run: Run) -> Result<Destination, Error>;
-}
-
-/// A repository to write to, and what its registry offers besides the distribution specification.
-pub struct Destination {
-    /// The repository.
-    pub repository: Repository,
-    /// A repository of the same registry that blobs may be mounted from.
-    pub mount_from: Option<String>,
-    /// ECR: what it has, and what is good for a manifest.
-    pub availability: Option<Arc<dyn LayerAvailability>>,
-    /// ECR: creates the repository if it is missing and that is allowed.
-    pub creation: Option<Arc<dyn RepositoryCreation>>,
-}
-
-/// Creates the repository that an image goes to.
-pub trait RepositoryCreation: Send + Sync {
-    /// Creates it; that it exists by now is no error.
-    fn create(&self) -> BoxFuture<'_, Result<(), Error>>;
-
-    /// Does what a creation that was broken off left undone; called where the repository is there and has nothing of the
-    /// image.
-    fn complete(&self) -> BoxFuture<'_, Result<(), Error>>;
-}
 
 /// Syncs images, one at a time or several at once, within one byte budget.
 pub struct Syncer {
@@ -101,7 +65,8 @@ struct Task<'s> {
 
 /// What a round of a sync came to.
 enum Round {
-    Done(Outcome, Digest, Option<Result<Attached, Error>>),
+    /// And what is attached to the image.
+    Done(Outcome, Digest, Findings),
     /// What was planned with is no longer so; another round finds out anew.
     Moved(Error),
     /// The destination said that it has blobs, and then that it hasn't: another round believes less.
@@ -170,14 +135,9 @@ impl Syncer {
         loop {
             let reason = match self.round(&task, trust).await? {
                 Round::Done(outcome, digest, None) => return Ok((outcome, Some(digest))),
-                Round::Done(outcome, digest, Some(attached)) => {
-                    let attached = match attached {
-                        Ok(attached) => referrers::attach(self, &task, attached).await,
-                        Err(error) => Err(error),
-                    };
-                    return attached
-                        .map(|()| (outcome, Some(digest.clone())))
-                        .map_err(|error| in_place(request, &digest, error));
+                Round::Done(outcome, digest, Some(found)) => {
+                    referrers::follow(self, &task, &digest, found).await?;
+                    return Ok((outcome, Some(digest)));
                 }
                 Round::Moved(reason) => reason,
                 Round::Contradicted(reason) => {
@@ -241,7 +201,7 @@ impl Syncer {
                 // What was attached later comes by events of its own, so cosign's tags need no look at an image that
                 // was there before.
                 let cosign = outcome != Outcome::Current || !request.heard || request.tried;
-                let attached = self.attached(task, &digest, root.as_slice(), false, cosign).await?;
+                let attached = referrers::of_there(task, &digest, root.as_slice(), cosign).await?;
                 return Ok(Round::Done(outcome, digest, attached));
             }
             resolve::Root::Manifest(root) => root,
@@ -283,17 +243,12 @@ impl Syncer {
     }
 
     /// resolve → referrers → inventory → plan → transfer → gate → publish. Answers what is attached to the image.
-    async fn copy(
-        &self,
-        task: &Task<'_>,
-        trust: Trust,
-        root: Manifest,
-    ) -> Result<Option<Result<Attached, Error>>, Copying> {
+    async fn copy(&self, task: &Task<'_>, trust: Trust, root: Manifest) -> Result<Findings, Copying> {
         let Task { request, source, destination, tally, room } = task;
         let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room).await?;
         let is_new = tree.present.is_empty() && !tree.only_tag;
         let root = tree.root().map(|root| root.digest.clone()).unwrap_or_else(|| Digest::of(b""));
-        let attached = self.attached(task, &root, &tree.manifests, is_new, true).await?;
+        let attached = referrers::of_new(task, &root, &tree.manifests, is_new).await?;
         let gate = CommitGate::new(destination.availability.clone(), self.limits.manifest_commit_wait);
         let held = match trust {
             Trust::Nothing => Held::default(),
@@ -319,55 +274,6 @@ impl Syncer {
             }
         })?;
         Ok(attached)
-    }
-
-    /// What is attached to an image, of whose manifests `known` are read; `None`: nobody asks. It is an error here if the
-    /// image is not to be copied with it, or without it; that it couldn't be found out is for later.
-    async fn attached(
-        &self,
-        task: &Task<'_>,
-        root: &Digest,
-        known: &[Manifest],
-        is_new: bool,
-        cosign: bool,
-    ) -> Result<Option<Result<Attached, Error>>, Error> {
-        let options = &task.request.options;
-        if !options.referrers.wanted() {
-            return Ok(None);
-        }
-        let required = &options.require_referrers;
-        let filtered_from = task.tally.source_digest();
-        let found = async {
-            let digests = match known {
-                [] => vec![root.clone()],
-                known => referrers::below(task, known).await?,
-            };
-            // Nothing at the source refers to a filtered index, and what refers to the whole one is not about it.
-            let digests = digests.into_iter().filter(|digest| filtered_from.is_none() || digest != root);
-            let subjects = digests.map(|digest| Subject { digest, is_new }).collect();
-            let attached =
-                referrers::find(task, subjects, cosign || !required.is_empty(), !required.is_empty()).await?;
-            // What is required of the image is required of the one that was pushed.
-            let of_source = match &filtered_from {
-                Some(digest) if !required.is_empty() => {
-                    let whole = Subject { digest: digest.clone(), is_new: true };
-                    Some(referrers::find(task, vec![whole], true, true).await?)
-                }
-                _ => None,
-            };
-            Ok((attached, of_source))
-        };
-        match found.await {
-            Ok((attached, of_source)) => {
-                let (asked, digest) = (of_source.as_ref().unwrap_or(&attached), filtered_from.as_ref().unwrap_or(root));
-                let lacking = required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of)));
-                lacking.map_or(Ok(Some(Ok(attached))), |wanted| Err(lacks(task.request, digest, wanted)))
-            }
-            Err(Trouble::Refused(error)) => Err(error),
-            // Whether what is required is there is not known, so nothing may be copied.
-            Err(Trouble::Failed(error)) if !required.is_empty() => Err(error),
-            Err(Trouble::Failed(error)) => Ok(Some(Err(error))),
-        }
     }
 }
 
@@ -416,26 +322,6 @@ fn synced(request: &SyncRequest, digest: &Digest) -> Outcome {
         Some(expected) if expected != digest => Outcome::Superseded,
         _ => Outcome::Synced,
     }
-}
-
-/// What is attached to an image could not be copied with it.
-fn in_place(request: &SyncRequest, digest: &Digest, error: Error) -> Error {
-    let message = format!(
-        "the image {digest} is in place at {}, and not all that is attached to it: {}",
-        request.destination, error.message
-    );
-    Error { message, ..error }
-}
-
-fn lacks(request: &SyncRequest, root: &Digest, wanted: &str) -> Error {
-    Error::new(
-        ErrorType::ReferrerNotFound,
-        format!(
-            "{} ({root}) is not replicated: no referrer of type `{wanted}` is attached to it, and require_referrers names \
-             it; attach one, then push or send the image again",
-            request.source
-        ),
-    )
 }
 
 fn tag_is_taken(request: &SyncRequest, there: &Digest, digest: &Digest) -> Error {

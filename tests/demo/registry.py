@@ -24,7 +24,7 @@ class Copy:
     index: str
     platforms: dict = field(default_factory=dict)
     blobs: dict = field(default_factory=dict)
-    referrers: int = 0
+    referrers: list = field(default_factory=list)
 
     @property
     def bytes(self):
@@ -55,7 +55,11 @@ class End:
                 if blob["digest"] not in copy.blobs:
                     copy.blobs[blob["digest"]] = len(self.verified("blobs", blob))
         body, _, _ = self.get(f"referrers/{digest}")
-        copy.referrers = len(json.loads(body)["manifests"])
+        for attached in json.loads(body)["manifests"]:
+            manifest = json.loads(self.verified("manifests", attached, MANIFESTS))
+            copy.referrers.append(attached["digest"])
+            for blob in [manifest["config"], *manifest["layers"]]:
+                copy.blobs[blob["digest"]] = len(self.verified("blobs", blob))
         return copy
 
     def tags(self, repository):

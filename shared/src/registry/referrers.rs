@@ -44,7 +44,7 @@ const LACKING: [StatusCode; 4] =
 
 /// An answer for a page of referrers.
 enum Answer {
-    Page(Response),
+    Page(Box<Response>),
     /// It has no API, or none for digests of this kind.
     NoApi,
     /// It has no such repository, and so no referrers in it.
@@ -68,7 +68,7 @@ impl Repository {
         let (mut found, mut attempt): (Vec<Referrer>, u32) = (Vec::new(), 1);
         loop {
             let response = match self.referrers_page(&operation, Request::new(Method::GET, url.clone())).await? {
-                Answer::Page(response) => response,
+                Answer::Page(response) => *response,
                 Answer::NoApi => return Ok(None),
                 Answer::NoRepository => return Ok(Some(Vec::new())),
             };
@@ -102,7 +102,7 @@ impl Repository {
             // Behind some registries without the API stands a page for people, which answers to any path.
             let is_index = media_type.split(';').next().is_some_and(|media_type| media_type.trim() == OCI_INDEX);
             if is_index || media_type.contains("json") {
-                return Ok(Answer::Page(response));
+                return Ok(Answer::Page(Box::new(response)));
             }
         } else if ErrorEnvelope::parse(&response.excerpt().await).code == "NAME_UNKNOWN" {
             return Ok(Answer::NoRepository);

@@ -7,7 +7,8 @@ mod cosign;
 mod fallback;
 mod find;
 
-pub(super) use find::{Attached, Subject, Trouble, below, find};
+use find::below;
+pub(super) use find::{Attached, Subject, Trouble, find};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Syncer, Task, inventory, inventory::Held, plan::Plan, publish, resolve::ManifestTree, transfer};
@@ -15,6 +16,7 @@ use crate::{
     error::{Error, ErrorType},
     limits::CommitGate,
     oci::{Digest, Manifest},
+    request::{SyncRequest, is_of},
     sync::Destination,
 };
 
@@ -40,6 +42,123 @@ impl Artifact {
     fn is_listed(&self) -> bool {
         self.root().is_some_and(|root| root.subject.as_ref() == Some(&self.subject))
     }
+}
+
+/// What was found to be attached to an image, or why it is not known; `None`: nobody asks.
+pub(super) type Findings = Option<Result<Attached, Error>>;
+
+/// What is attached to an image that is to be copied, of whose manifests `known` are read.
+///
+/// # Errors
+/// The image is not to be copied with it, or not without it. That it couldn't be found out is told when the image is there.
+pub(super) async fn of_new(
+    task: &Task<'_>,
+    root: &Digest,
+    known: &[Manifest],
+    is_new: bool,
+) -> Result<Findings, Error> {
+    let options = &task.request.options;
+    if !options.referrers.wanted() {
+        return Ok(None);
+    }
+    let required = &options.require_referrers;
+    let found = async {
+        let attached = of_all(task, root, known, is_new, true, !required.is_empty()).await?;
+        // What is required of the image is required of the one that was pushed.
+        let of_source = match task.tally.source_digest() {
+            Some(digest) if !required.is_empty() => {
+                let whole = Subject { digest: digest.clone(), is_new: true };
+                Some((find(task, vec![whole], true, true).await?, digest))
+            }
+            _ => None,
+        };
+        Ok((attached, of_source))
+    };
+    match found.await {
+        Ok((attached, of_source)) => {
+            let (asked, digest) =
+                of_source.as_ref().map_or((&attached, root), |(of_source, digest)| (of_source, digest));
+            let lacking = required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of)));
+            lacking.map_or(Ok(Some(Ok(attached))), |wanted| Err(lacks(task.request, digest, wanted)))
+        }
+        Err(Trouble::Refused(error)) => Err(error),
+        // Whether what is required is there is not known, so nothing may be copied.
+        Err(Trouble::Failed(error)) if !required.is_empty() => Err(error),
+        Err(Trouble::Failed(error)) => Ok(Some(Err(error))),
+    }
+}
+
+/// What is attached to an image that the destination has; with `cosign`, cosign's tags are looked for as well.
+///
+/// # Errors
+/// It is more than is copied.
+pub(super) async fn of_there(
+    task: &Task<'_>,
+    root: &Digest,
+    known: &[Manifest],
+    cosign: bool,
+) -> Result<Findings, Error> {
+    if !task.request.options.referrers.wanted() {
+        return Ok(None);
+    }
+    match of_all(task, root, known, false, cosign, false).await {
+        Ok(attached) => Ok(Some(Ok(attached))),
+        Err(Trouble::Refused(error)) => Err(error),
+        Err(Trouble::Failed(error)) => Ok(Some(Err(error))),
+    }
+}
+
+/// What is attached to all manifests of an image.
+async fn of_all(
+    task: &Task<'_>,
+    root: &Digest,
+    known: &[Manifest],
+    is_new: bool,
+    cosign: bool,
+    typed: bool,
+) -> Result<Attached, Trouble> {
+    let digests = match known {
+        [] => vec![root.clone()],
+        known => below(task, known).await?,
+    };
+    // Nothing at the source refers to a filtered index, and what refers to the whole one is not about it.
+    let is_filtered = task.tally.source_digest().is_some();
+    let digests = digests.into_iter().filter(|digest| !is_filtered || digest != root);
+    find(task, digests.map(|digest| Subject { digest, is_new }).collect(), cosign, typed).await
+}
+
+/// Copies what is attached to the image of `digest`, which is in place.
+///
+/// # Errors
+/// Says so, and why what is attached is not: this may be tried again.
+pub(super) async fn follow(
+    syncer: &Syncer,
+    task: &Task<'_>,
+    digest: &Digest,
+    found: Result<Attached, Error>,
+) -> Result<(), Error> {
+    let attached = match found {
+        Ok(attached) => attach(syncer, task, attached).await,
+        Err(error) => Err(error),
+    };
+    attached.map_err(|error| {
+        let message = format!(
+            "the image {digest} is in place at {}, and not all that is attached to it: {}",
+            task.request.destination, error.message
+        );
+        Error { message, ..error }
+    })
+}
+
+fn lacks(request: &SyncRequest, root: &Digest, wanted: &str) -> Error {
+    Error::new(
+        ErrorType::ReferrerNotFound,
+        format!(
+            "{} ({root}) is not replicated: no referrer of type `{wanted}` is attached to it, and require_referrers names \
+             it; attach one, then push or send the image again",
+            request.source
+        ),
+    )
 }
 
 /// Copies what was found and the destination lacks.

@@ -224,7 +224,7 @@ async fn a_failure_leaves_the_image_in_place_says_so_and_may_be_tried_again() {
             assert_eq!(result["outcome"], "current", "{result}");
             assert_eq!(
                 world.destination.store().referrers("mirror/team/app", &image.digest),
-                [signature.digest.clone()]
+                std::slice::from_ref(&signature.digest)
             );
             let tagged = world.destination.store().tag("mirror/team/app", &tag_of(&image.digest, ".sig"));
             assert_eq!(tagged, Some(signature.digest.clone()));
