@@ -1,6 +1,10 @@
 //! One invocation: a batch of messages in, the ones that must come again out.
 
-use std::{mem::take, sync::Arc, time::Duration};
+use std::{
+    mem::take,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use bootstrap::{HandlerError, Invocation};
@@ -105,7 +109,7 @@ async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: 
         for request in &mut place {
             // A queue has many workers, and images of one repository share layers.
             request.repeated = true;
-            request.tried = record.received > 1 || begun.invocations > 0;
+            request.tried = record.received > 1 || begun.invocations > 0 || is_old(request, SystemTime::now());
         }
         let mut rest = &place[..];
         while let [_, further @ ..] = rest {
@@ -151,6 +155,13 @@ async fn removed(
         }
     }
     failure.map_or(End::Done, End::Failed)
+}
+
+/// Whether an earlier message of the push may have failed: one that comes back from a dead-letter queue is a new one.
+fn is_old(request: &SyncRequest, now: SystemTime) -> bool {
+    /// Chosen: a fresh message is done within seconds, and a look too many costs one request.
+    const FRESH: Duration = Duration::from_secs(50);
+    request.pushed_at.and_then(|pushed| now.duration_since(pushed).ok()).is_some_and(|age| age >= FRESH)
 }
 
 /// Several places: a message for each, so that each has tries, and a dead letter, of its own. One that is bad makes

@@ -254,6 +254,33 @@ async fn a_message_whose_referrers_failed_comes_again() {
     .await;
 }
 
+/// A letter that is moved back is a new message: it has been received once, and says that it comes of a push.
+#[tokio::test]
+async fn a_letter_that_is_moved_back_brings_what_is_attached_by_a_tag() {
+    watched(async {
+        let world = World::to(Personality::Plain, |plain| plain).await;
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        image.push_to(world.destination.store(), "mirror/team/app", "v1");
+        let tag = tag_of(&image.digest, ".sig");
+        let signature = Image::builder().layer(Layer::from_bytes(SIMPLE_SIGNING, "signed")).build();
+        signature.push_to(world.source.store(), "team/app", &tag);
+        let mut fanout = world.function("fanout", &[]).await;
+        let an_hour_ago =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() - 3_600_000;
+        let body = json!({
+            "version": 1,
+            "source": format!("{}/team/app:v1", world.source_host),
+            "destination": format!("{}/mirror/team/app:v1", world.destination_host),
+            "pushed_at_ms": u64::try_from(an_hour_ago).unwrap(),
+            "heard": true,
+        });
+        assert!(delivered(&world, &mut fanout, &body.to_string()).await.kept.is_empty());
+        assert_eq!(world.destination.store().tag("mirror/team/app", &tag), Some(signature.digest));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_required_and_not_attached_keeps_the_image_back() {
     watched(async {
