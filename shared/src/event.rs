@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, ErrorType},
-    oci::AttachedTag,
+    oci::{AttachedTag, OCI_INDEX},
     provider::EcrHost,
     rules::Pushed,
 };
@@ -40,6 +40,7 @@ struct ImageAction {
     repository_name: String,
     image_digest: Option<String>,
     image_tag: Option<String>,
+    manifest_media_type: Option<String>,
     artifact_media_type: Option<String>,
 }
 
@@ -99,7 +100,12 @@ pub fn read(payload: Value) -> Result<Event, Error> {
     let is_image = |kind: String| kind.is_empty() || IMAGES.contains(&kind.as_str());
     let attached = match &tag {
         Some(tag) => AttachedTag::of(tag).is_some(),
-        None => refers || !action.artifact_media_type.is_none_or(is_image),
+        // An index that refers to an image has no configuration to be told by.
+        None => {
+            refers
+                || !action.artifact_media_type.is_none_or(is_image)
+                || action.manifest_media_type.is_some_and(|kind| kind == OCI_INDEX)
+        }
     };
     let about = Pushed { registry, repository: action.repository_name, tag, digest, at: event.time.map(Into::into) };
     Ok(match (deleted, attached) {

@@ -194,6 +194,15 @@ impl Provider {
         self != Self::EcrPublic
     }
 
+    /// Whether it is known to have the referrers API (`docs/registries`); of the others some have it and some haven't.
+    #[must_use]
+    pub fn has_referrers_api(self) -> bool {
+        match self {
+            Self::Ecr | Self::Gar | Self::Acr => true,
+            Self::EcrPublic | Self::Ghcr | Self::DockerHub | Self::Quay | Self::Generic => false,
+        }
+    }
+
     /// Whether it lists tags: ECR Public does not, or not to everybody (`docs/registries/ecr-public.md`).
     #[must_use]
     pub fn lists_tags(self) -> bool {

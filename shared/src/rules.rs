@@ -132,6 +132,10 @@ impl Rules {
                     known.for_each(|request| {
                         let gate = &mut request.options.scan_gate;
                         *gate = ScanGate::stricter(*gate, rule.options.scan_gate);
+                        let required = &mut request.options.require_referrers;
+                        let more = rule.options.require_referrers.iter();
+                        let more: Vec<String> = more.filter(|of| !required.contains(of)).cloned().collect();
+                        required.extend(more);
                     });
                 }
                 End::Refused(error) => return Err(error),

@@ -183,10 +183,12 @@ impl Syncer {
     async fn round(&self, task: &Task<'_>, trust: Trust) -> Result<Round, Error> {
         let Task { request, source, destination, tally, room } = task;
         let there = resolve::there(&destination.repository, request.destination.target(), room).await?;
-        let wanted = request.options.referrers.wanted();
+        // To know an image's children takes its manifest. Where that counts as a pull, it takes a reason.
+        let counted = source.repository.client().provider.counts_pulls();
+        let reads = request.options.referrers.wanted() && (!counted || request.tried);
         // What is filtered has another digest at the source, where tags and events speak of that one.
         let (root, filtered_from) = match &request.options.platforms {
-            None => (resolve::root(source, &request.source, there.as_ref(), wanted, room).await?, None),
+            None => (resolve::root(source, &request.source, there.as_ref(), reads, room).await?, None),
             Some(platforms) => {
                 let wanted = Wanted { source, platforms, budget: &self.budget, room };
                 Box::pin(wanted.root(&request.source, there.as_ref())).await?
@@ -246,7 +248,10 @@ impl Syncer {
     async fn copy(&self, task: &Task<'_>, trust: Trust, root: Manifest) -> Result<Findings, Copying> {
         let Task { request, source, destination, tally, room } = task;
         let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room).await?;
-        let is_new = tree.present.is_empty() && !tree.only_tag;
+        // A single image's manifest is not asked for where one call tells of all its blobs.
+        let asked =
+            |root: &Manifest| root.is_index || !destination.repository.client().provider.tells_of_many_blobs_at_once();
+        let is_new = tree.present.is_empty() && !tree.only_tag && tree.root().is_some_and(asked);
         let root = tree.root().map(|root| root.digest.clone()).unwrap_or_else(|| Digest::of(b""));
         let attached = referrers::of_new(task, &root, &tree.manifests, is_new).await?;
         let gate = CommitGate::new(destination.availability.clone(), self.limits.manifest_commit_wait);

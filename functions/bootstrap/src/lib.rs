@@ -98,7 +98,11 @@ impl Invocation {
                 digest: Some(subject.clone()),
                 at: request.pushed_at,
             };
-            let Ok(Verdict::Sync(images)) = app.config.rules.verdict(&pushed) else { continue };
+            let images = match app.config.rules.verdict(&pushed) {
+                Ok(Verdict::Sync(images)) => images,
+                Ok(Verdict::Ignore(_)) => continue,
+                Err(error) => return Some(SyncReport::failed(request, error)),
+            };
             let there = |image: &SyncRequest| {
                 let destination = &image.destination;
                 (destination.registry(), destination.repository()) == (place.registry(), place.repository())

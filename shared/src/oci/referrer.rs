@@ -94,17 +94,21 @@ impl AttachedTag {
         let subject = format!("{algorithm}:{hex}").parse().ok()?;
         match suffix {
             None => Some(Self::Index(subject)),
-            Some(suffix) if !suffix.is_empty() => Some(Self::Cosign(subject)),
+            Some(suffix) if COSIGN.contains(&suffix) => Some(Self::Cosign(subject)),
             Some(_) => None,
         }
     }
 }
 
-/// The list of `bytes` with the referrers that it lacks; every entry that is there stays as it is.
+/// The list of `bytes` without what is `gone`, and with the referrers that it lacks; every other entry stays as it is.
 ///
 /// # Errors
 /// The bytes are no JSON object.
-pub fn merged_referrers(bytes: Option<&[u8]>, more: &[&Manifest]) -> Result<Vec<u8>, serde_json::Error> {
+pub fn merged_referrers(
+    bytes: Option<&[u8]>,
+    gone: &[Digest],
+    more: &[&Manifest],
+) -> Result<Vec<u8>, serde_json::Error> {
     let mut index: Map<String, Value> = match bytes {
         Some(bytes) => serde_json::from_slice(bytes)?,
         None => Map::from_iter([
@@ -117,6 +121,7 @@ pub fn merged_referrers(bytes: Option<&[u8]>, more: &[&Manifest]) -> Result<Vec<
         Some(Value::Array(listed)) => listed,
         _ => Vec::new(),
     };
+    listed.retain(|entry| !gone.iter().any(|digest| entry["digest"] == digest.as_str()));
     for manifest in more {
         if !listed.iter().any(|entry| entry["digest"] == manifest.digest.as_str()) {
             listed.push(descriptor(manifest));
@@ -165,7 +170,14 @@ mod tests {
         for tag in cosign_tags(&subject) {
             assert_eq!(AttachedTag::of(&tag), Some(AttachedTag::Cosign(subject.clone())));
         }
-        for tag in ["v1", "sha256-abc", &format!("sha256-{hex}."), &format!("md5-{hex}.sig"), "sha256-"] {
+        for tag in [
+            "v1",
+            &format!("sha256-{hex}.src"),
+            "sha256-abc",
+            &format!("sha256-{hex}."),
+            &format!("md5-{hex}.sig"),
+            "sha256-",
+        ] {
             assert_eq!(AttachedTag::of(tag), None, "{tag}");
         }
         let long: Digest = format!("sha512:{}", "a".repeat(128)).parse().unwrap();
@@ -199,7 +211,7 @@ mod tests {
         });
         let bytes = bytes.to_string();
         let manifest = Manifest::parse(bytes.clone().into(), Digest::of(bytes.as_bytes()), None).unwrap();
-        let first = merged_referrers(None, &[&manifest, &manifest]).unwrap();
+        let first = merged_referrers(None, &[], &[&manifest, &manifest]).unwrap();
         let index: Value = serde_json::from_slice(&first).unwrap();
         assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
         let entry = &index["manifests"][0];
@@ -210,9 +222,11 @@ mod tests {
         let foreign =
             json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "x": 1, "manifests": [{"digest": "d", "y": 2}]});
         let both: Value =
-            serde_json::from_slice(&merged_referrers(Some(foreign.to_string().as_bytes()), &[&manifest]).unwrap())
+            serde_json::from_slice(&merged_referrers(Some(foreign.to_string().as_bytes()), &[], &[&manifest]).unwrap())
                 .unwrap();
         assert_eq!((&both["x"], &both["manifests"][0]["y"]), (&json!(1), &json!(2)));
         assert_eq!(both["manifests"].as_array().unwrap().len(), 2);
+        let gone = merged_referrers(Some(&first), std::slice::from_ref(&manifest.digest), &[]).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&gone).unwrap()["manifests"], json!([]));
     }
 }

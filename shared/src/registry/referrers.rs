@@ -1,8 +1,15 @@
 //! What is attached to a manifest: the referrers API of OCI 1.1.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Method, StatusCode, header::CONTENT_TYPE};
+use tokio::time::Instant;
 
 use super::{Repository, request::Operation};
 use crate::{
@@ -12,10 +19,17 @@ use crate::{
     transport::{Request, Response},
 };
 
-/// What a registry was found to be without, so that it is not asked for it again in the life of the process.
+/// How long a registry is taken to be without the API. Chosen: one answer may be a proxy's, and asking costs a request.
+const LIFE: Duration = Duration::from_secs(5 * 60);
+
+/// Pages of one list. Chosen: more than any list that is copied has, even of one entry each.
+const MOST_PAGES: u32 = 2000;
+
+/// What a registry was found to be without, so that it is not asked for it again for a while.
 #[derive(Debug, Default)]
 pub struct Lacks {
-    referrers_api: AtomicBool,
+    /// Since when.
+    referrers_api: Mutex<Option<Instant>>,
     tag_lists: AtomicBool,
 }
 
@@ -23,7 +37,13 @@ impl Lacks {
     /// Whether it has no referrers API.
     #[must_use]
     pub fn referrers_api(&self) -> bool {
-        self.referrers_api.load(Ordering::Relaxed)
+        // Held for a copy of a moment, which does not panic.
+        let since = *self.referrers_api.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() < LIFE)
+    }
+
+    fn note_no_referrers_api(&self) {
+        *self.referrers_api.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Whether it lists no tags.
@@ -47,8 +67,6 @@ enum Answer {
     Page(Box<Response>),
     /// It has no API, or none for digests of this kind.
     NoApi,
-    /// It has no such repository, and so no referrers in it.
-    NoRepository,
 }
 
 impl Repository {
@@ -58,19 +76,18 @@ impl Repository {
     /// One that has it answers 200 even of what it doesn't know (OCI distribution-spec, "Listing Referrers").
     ///
     /// # Errors
-    /// All that a request can meet.
+    /// `Unavailable`: it has the API, and says that it hasn't, or its list has no end. And all that a request can meet.
     pub async fn referrers(&self, subject: &Digest, most: usize) -> Result<Option<Vec<Referrer>>, Error> {
         if self.client.lacks.referrers_api() {
             return Ok(None);
         }
         let operation = Operation::new(Action::List, format_args!("referrers of {subject}"));
         let mut url = self.url(&format!("referrers/{subject}"));
-        let (mut found, mut attempt): (Vec<Referrer>, u32) = (Vec::new(), 1);
+        let (mut found, mut attempt, mut pages): (Vec<Referrer>, u32, u32) = (Vec::new(), 1, 0);
         loop {
             let response = match self.referrers_page(&operation, Request::new(Method::GET, url.clone())).await? {
                 Answer::Page(response) => *response,
                 Answer::NoApi => return Ok(None),
-                Answer::NoRepository => return Ok(Some(Vec::new())),
             };
             let (page, next) = match self.collect_page(&operation, &url, response).await? {
                 Ok(page) => page,
@@ -85,6 +102,11 @@ impl Repository {
                 Error::new(ErrorType::Unavailable, text)
             })?;
             found.extend(page);
+            pages += 1;
+            if pages == MOST_PAGES {
+                let text = format!("{}: the list has no end", self.doing(&operation));
+                return Err(Error::new(ErrorType::Unavailable, text));
+            }
             match next {
                 Some(next) if found.len() <= most => url.set_query(Some(&next)),
                 _ => return Ok(Some(found)),
@@ -104,12 +126,22 @@ impl Repository {
             if is_index || media_type.contains("json") {
                 return Ok(Answer::Page(Box::new(response)));
             }
-        } else if ErrorEnvelope::parse(&response.excerpt().await).code == "NAME_UNKNOWN" {
-            return Ok(Answer::NoRepository);
+            return Ok(Answer::NoApi);
         }
-        // 400 may be about this digest alone.
-        if status != StatusCode::BAD_REQUEST {
-            self.client.lacks.referrers_api.store(true, Ordering::Relaxed);
+        let envelope = ErrorEnvelope::parse(&response.excerpt().await);
+        match (status, envelope.code.as_str()) {
+            // About this digest, or this repository, alone.
+            (StatusCode::BAD_REQUEST, _) | (_, "NAME_UNKNOWN") => {}
+            // Whose lists are known is asked again later, not taken to have nothing.
+            _ if self.client.provider.has_referrers_api() => {
+                let text = format!(
+                    "{}: {}; this kind of registry lists referrers, and may do so later",
+                    self.doing(operation),
+                    status.as_u16()
+                );
+                return Err(Error::new(ErrorType::Unavailable, text));
+            }
+            _ => self.client.lacks.note_no_referrers_api(),
         }
         Ok(Answer::NoApi)
     }

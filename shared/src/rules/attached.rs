@@ -4,7 +4,7 @@ use super::{Pushed, Rules, Verdict, plain};
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Reference},
-    request::SyncRequest,
+    request::{SyncOptions, SyncRequest},
 };
 
 impl Rules {
@@ -25,11 +25,7 @@ impl Rules {
         let examples = ["a", "b"].map(|tag| Reference::new(registry, repository, Some(tag), None));
         let [Ok(one), Ok(other)] = examples else { return Ok(Vec::new()) };
         let (first, second) = (Digest::of(b"a"), Digest::of(b"b"));
-        // What has no tag is copied as it is by rules that say so.
-        let mut requests: Vec<SyncRequest> = match digest.is_some().then(|| self.verdict(pushed)).transpose()? {
-            Some(Verdict::Sync(requests)) => requests,
-            Some(Verdict::Ignore(_)) | None => Vec::new(),
-        };
+        let mut requests: Vec<SyncRequest> = Vec::new();
         for rule in self.0.iter().filter(|rule| {
             rule.options.referrers.wanted() && rule.takes_repository(source.registry(), source.repository())
         }) {
@@ -41,13 +37,18 @@ impl Rules {
                 }
                 let destination = Reference::new(place.registry(), place.repository(), tag, digest.clone());
                 let destination = destination.map_err(invalid)?;
-                let is_new = requests.iter().all(|request| request.destination != destination);
+                // A filter is for images: whoever copies their artifacts asks whether they are there.
+                let options = SyncOptions { platforms: None, ..rule.options.clone() };
+                let is_same = |request: &SyncRequest| {
+                    request.destination == destination && request.options.referrers == options.referrers
+                };
+                let is_new = !requests.iter().any(is_same);
                 if is_new && plain(&destination) != plain(&source) {
                     requests.push(SyncRequest {
                         source: source.clone(),
                         destination,
                         expected: None,
-                        options: rule.options.clone(),
+                        options,
                         pushed_at: pushed.at,
                         repeated: false,
                         tried: false,
@@ -57,6 +58,10 @@ impl Rules {
                 }
             }
         }
-        Ok(requests)
+        // What has no tag is copied as it is by rules that say so, and first.
+        Ok(match digest.is_some().then(|| self.verdict(pushed)).transpose()? {
+            Some(Verdict::Sync(plain)) => [plain, requests].concat(),
+            Some(Verdict::Ignore(_)) | None => requests,
+        })
     }
 }

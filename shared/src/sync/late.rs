@@ -33,7 +33,7 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
         },
         None => {
             let manifest = source.manifest(request.source.target(), request.source.digest(), room).await?;
-            let types: Vec<String> = manifest.artifact_type.iter().chain(&manifest.layer_types).cloned().collect();
+            let types = referrers::types_of(&manifest);
             match manifest.subject {
                 Some(_) if !request.options.referrers.take(&types) => {
                     return Ok(Late::Ignored(format!("`referrers` leaves out its type, {}", types.join(", "))));
@@ -45,11 +45,9 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
     };
     for _ in 0..MAX_DEPTH {
         if destination.repository.head_manifest(subject.as_str()).await?.is_some() {
-            let subjects = vec![Subject { digest: subject, is_new: false }];
-            let attached = referrers::find(task, subjects, true, false).await.map_err(|trouble| match trouble {
-                Trouble::Refused(error) | Trouble::Failed(error) => error,
-            })?;
-            referrers::attach(syncer, task, attached).await?;
+            let subjects = vec![Subject { digest: subject.clone(), is_new: false }];
+            let attached = referrers::find(task, subjects, true, false).await;
+            referrers::follow(syncer, task, &subject, attached.map_err(Trouble::into_error)).await?;
             let outcome = if tally.has_pushed_referrers() { Outcome::Synced } else { Outcome::Current };
             let digest = match request.source.digest() {
                 Some(digest) => digest.clone(),
@@ -62,6 +60,9 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
                     },
                 )?,
             };
+            if !tally.has_referrer(&digest) {
+                return Ok(Late::Ignored("`referrers` leaves it out, or what it is attached to".into()));
+            }
             return Ok(Late::There(outcome, digest));
         }
         // A signature of an SBOM may come before its SBOM.

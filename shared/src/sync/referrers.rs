@@ -7,13 +7,15 @@ mod cosign;
 mod fallback;
 mod find;
 
-use find::below;
-pub(super) use find::{Attached, Subject, Trouble, find};
-use futures::{StreamExt, TryStreamExt, stream};
+use std::time::Duration;
 
-use super::{Syncer, Task, inventory, inventory::Held, plan::Plan, publish, resolve::ManifestTree, transfer};
+use find::below;
+pub(super) use find::{Attached, Subject, Trouble, find, types_of};
+use futures::{StreamExt, stream};
+
+use super::{Syncer, Task, inventory, inventory::Held, plan::Plan, publish, resolve, resolve::ManifestTree, transfer};
 use crate::{
-    error::{Error, ErrorType},
+    error::{Class, Error, ErrorType},
     limits::CommitGate,
     oci::{Digest, Manifest},
     request::{SyncRequest, is_of},
@@ -137,11 +139,25 @@ pub(super) async fn follow(
     digest: &Digest,
     found: Result<Attached, Error>,
 ) -> Result<(), Error> {
-    let attached = match found {
-        Ok(attached) => attach(syncer, task, attached).await,
-        Err(error) => Err(error),
+    let attached = async {
+        let mut attached = found?;
+        for _ in 0..MOST_LOOKS {
+            let (image, since) = (std::mem::take(&mut attached.image), attached.since);
+            let moved = attach(syncer, task, attached).await?;
+            if !moved && since.elapsed() < LOOK_AGAIN {
+                return Ok(());
+            }
+            // What was attached meanwhile had an event of its own, which may have found no image here yet.
+            let subjects = image.into_iter().map(|digest| Subject { digest, is_new: false }).collect();
+            attached = find(task, subjects, true, false).await.map_err(Trouble::into_error)?;
+            if attached.waves.iter().all(Vec::is_empty) {
+                return Ok(());
+            }
+        }
+        let text = "signatures of it were pushed again and again while it was copied; another try brings the last ones";
+        Err(Error::new(ErrorType::Unavailable, text))
     };
-    attached.map_err(|error| {
+    attached.await.map_err(|error| {
         let message = format!(
             "the image {digest} is in place at {}, and not all that is attached to it: {}",
             task.request.destination, error.message
@@ -161,11 +177,18 @@ fn lacks(request: &SyncRequest, root: &Digest, wanted: &str) -> Error {
     )
 }
 
-/// Copies what was found and the destination lacks.
-pub(super) async fn attach(syncer: &Syncer, task: &Task<'_>, attached: Attached) -> Result<(), Error> {
+/// How long after what is attached was looked for it is looked for once more, when the image is there. Chosen: events of
+/// what was attached meanwhile take as long to come.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often what is attached is looked for in one sync.
+const MOST_LOOKS: u32 = 4;
+
+/// Copies what was found and the destination lacks; whether a tag has moved at the source meanwhile.
+pub(super) async fn attach(syncer: &Syncer, task: &Task<'_>, attached: Attached) -> Result<bool, Error> {
     attached.present.iter().for_each(|digest| task.tally.referrer(digest, false));
     if attached.waves.iter().all(Vec::is_empty) {
-        return Ok(());
+        return Ok(false);
     }
     // Put together for one look at the destination and one transfer; only the puts have an order.
     let manifests = attached.waves.iter().flatten().flat_map(|artifact| &artifact.manifests).cloned().collect();
@@ -188,7 +211,7 @@ pub(super) async fn attach(syncer: &Syncer, task: &Task<'_>, attached: Attached)
             put => return put,
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// inventory → plan → transfer → gate → publish.
@@ -199,7 +222,7 @@ async fn copy(
     tree: &ManifestTree,
     waves: &[Vec<Artifact>],
     trusted: bool,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let Task { request, source, tally, .. } = task;
     let gate = CommitGate::new(destination.availability.clone(), syncer.limits.manifest_commit_wait);
     let held = match trusted {
@@ -210,28 +233,55 @@ async fn copy(
     plan.log(request);
     transfer::run(&plan, &source.repository, destination, &gate, &syncer.budget, syncer.limits, tally).await?;
     gate.open(&plan.to_be_good(), &destination.repository.run().deadline).await?;
+    let (mut moved, mut failed) = (false, None::<Error>);
     // Subject first: a wave refers to those before it.
     for wave in waves {
-        stream::iter(wave)
-            .map(|artifact| put(task, artifact, destination, &gate))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await?;
-        fallback::list(task, wave, destination, &gate).await?;
+        let gate = &gate;
+        let puts =
+            stream::iter(wave).map(|artifact| async move { (artifact, put(task, artifact, destination, gate).await) });
+        let puts: Vec<_> = puts.buffer_unordered(AT_ONCE).collect().await;
+        let mut there = Vec::with_capacity(puts.len());
+        for (artifact, put) in puts {
+            match put {
+                Ok(again) => {
+                    moved |= again;
+                    there.push(artifact);
+                }
+                // One that a registry does not take keeps back no other; what may succeed later decides.
+                Err(error) => {
+                    let graver = failed
+                        .as_ref()
+                        .is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later);
+                    failed = if graver { Some(error) } else { failed };
+                }
+            }
+        }
+        fallback::list(task, &there, destination, gate).await?;
+        // Only now is nothing left to be done for it.
+        let roots = there.iter().filter_map(|artifact| artifact.root());
+        roots.for_each(|root| destination.repository.note_sent(&root.digest));
     }
-    Ok(())
+    failed.map_or(Ok(moved), Err)
 }
 
-/// Puts one artifact, under its tag if it has one.
-async fn put(task: &Task<'_>, artifact: &Artifact, destination: &Destination, gate: &CommitGate) -> Result<(), Error> {
-    let Some((root, below)) = artifact.manifests.split_last() else { return Ok(()) };
+/// Puts one artifact, under its tag if it has one; whether the tag has moved at the source since it was read.
+async fn put(
+    task: &Task<'_>,
+    artifact: &Artifact,
+    destination: &Destination,
+    gate: &CommitGate,
+) -> Result<bool, Error> {
+    let Some((root, below)) = artifact.manifests.split_last() else { return Ok(false) };
     let repository = &destination.repository;
-    let done = |digest: &Digest, pushed: bool| {
-        task.tally.referrer(digest, pushed);
-        repository.note_sent(digest);
-    };
+    let done = |digest: &Digest, pushed: bool| task.tally.referrer(digest, pushed);
     for manifest in below {
         publish::put(manifest, manifest.digest.as_str(), repository, gate, &done).await?;
     }
-    publish::put(root, artifact.tag.as_deref().unwrap_or(root.digest.as_str()), repository, gate, &done).await
+    let Some(tag) = &artifact.tag else {
+        return publish::put(root, root.digest.as_str(), repository, gate, &done).await.map(|()| false);
+    };
+    publish::put(root, tag, repository, gate, &done).await?;
+    // As with an image's tag: whoever moved it looks once more.
+    let now = resolve::there(&task.source.repository, tag, &task.room).await?;
+    Ok(now.is_some_and(|now| now != root.digest))
 }

@@ -271,6 +271,11 @@ impl Tally {
         locked(&self.referrers).values().any(|pushed| *pushed)
     }
 
+    /// Whether it is at the destination, attached to the image.
+    pub(super) fn has_referrer(&self, digest: &Digest) -> bool {
+        locked(&self.referrers).contains_key(digest)
+    }
+
     /// Why there is nothing to do, and which image must come first, if one must.
     pub(super) fn waits(&self, reason: String, awaits: Option<Digest>) {
         *locked(&self.reason) = Some(reason);

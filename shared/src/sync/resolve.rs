@@ -59,17 +59,16 @@ pub(super) async fn there(repository: &Repository, target: &str, room: &Manifest
 /// Finds out what the source reference points to now.
 ///
 /// The destination was asked first: where it has nothing under the name, the source's manifest is needed anyway and a
-/// `HEAD` would be a request too many; where it has something, a `HEAD` may be all that it takes. Not where what is
-/// attached to the image is `wanted`: then its manifest is needed to know its children, unless pulls are counted.
+/// `HEAD` would be a request too many; where it has something, a `HEAD` may be all that it takes. Not where its manifest
+/// is to be `read` in any case.
 pub(super) async fn root(
     source: &Source,
     reference: &Reference,
     there: Option<&Digest>,
-    wanted: bool,
+    reads: bool,
     room: &ManifestRoom,
 ) -> Result<Root, Error> {
     let target = reference.target();
-    let reads = wanted && !source.repository.client().provider.counts_pulls();
     let now = match (reference.digest(), there) {
         (Some(digest), _) => Some(digest.clone()),
         (None, Some(_)) if !reads => {

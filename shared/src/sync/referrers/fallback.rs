@@ -6,16 +6,22 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use futures::{StreamExt, TryStreamExt, stream};
+
 use super::{Artifact, find::MAX_MANIFESTS};
 use crate::{
     error::{Error, ErrorType},
     limits::CommitGate,
-    oci::{Digest, Manifest, OCI_INDEX, merged_referrers, read_referrers, referrers_tag},
+    oci::{Digest, Manifest, OCI_INDEX, Referrer, merged_referrers, read_referrers, referrers_tag},
+    registry::Repository,
     sync::{Destination, Task, publish, resolve},
 };
 
 /// How often a list is written before it is given up. Chosen: each failure means that somebody else wrote it.
 const MOST_WRITES: u32 = 10;
+
+/// Manifests that are asked for at once.
+const AT_ONCE: usize = 8;
 
 /// Between a write and the look whether it is still there, twice at most, full jitter. Chosen: a few round trips.
 const SETTLING: Duration = Duration::from_millis(250);
@@ -23,7 +29,7 @@ const SETTLING: Duration = Duration::from_millis(250);
 /// Sees to it that the artifacts of a wave are listed under their subjects, where the destination doesn't do that by itself.
 pub(super) async fn list(
     task: &Task<'_>,
-    wave: &[Artifact],
+    wave: &[&Artifact],
     destination: &Destination,
     gate: &CommitGate,
 ) -> Result<(), Error> {
@@ -48,7 +54,7 @@ async fn write(
     gate: &CommitGate,
 ) -> Result<(), Error> {
     let (repository, tag) = (&destination.repository, referrers_tag(subject));
-    let mut writes = 0;
+    let (mut writes, mut gone) = (0, None);
     loop {
         let there = match repository.head_manifest(&tag).await? {
             None => None,
@@ -67,7 +73,12 @@ async fn write(
             );
             return Err(Error::new(ErrorType::Unavailable, text));
         }
-        let bytes = merged_referrers(there.as_ref().map(|index| &index.bytes[..]), &lacking).map_err(|error| {
+        let bytes = merged_referrers(
+            there.as_ref().map(|index| &index.bytes[..]),
+            gone.as_deref().unwrap_or_default(),
+            &lacking,
+        )
+        .map_err(|error| {
             let text = format!("{repository}: what stands under {tag} is no list of referrers ({error})");
             Error::new(ErrorType::ManifestInvalid, text)
         })?;
@@ -79,15 +90,41 @@ async fn write(
             writes += 1;
             continue;
         }
-        publish::put(&index, &tag, repository, gate, &|_: &Digest, _: bool| {}).await?;
+        let put = publish::put(&index, &tag, repository, gate, &|_: &Digest, _: bool| {}).await;
         writes += 1;
+        match put {
+            // Somebody has deleted what is listed, and the registry takes no list with such an entry.
+            Err(error) if gone.is_none() && error.error_type == ErrorType::BlobUnavailable => {
+                let missing = missing(repository, &listed).await?;
+                if missing.is_empty() {
+                    return Err(error);
+                }
+                gone = Some(missing);
+                continue;
+            }
+            put => put?,
+        }
         let pause = SETTLING.mul_f64(fastrand::f64());
         // If there is no time to look again, what was written stands.
         if repository.run().deadline.sleep(pause).await.is_err() {
             return Ok(());
         }
-        artifacts.extend(newer(task, subject, &artifacts, destination).await?);
+        match newer(task, subject, &artifacts, destination).await {
+            Ok(newer) => artifacts.extend(newer),
+            // What is ours is written; who wrote at the same time looks as well.
+            Err(error) => tracing::warn!(reason = %error, %subject, "the list could not be compared with the source's"),
+        }
     }
+}
+
+/// Which of these a repository has not.
+async fn missing(repository: &Repository, listed: &[Referrer]) -> Result<Vec<Digest>, Error> {
+    let asked = stream::iter(listed).map(async |referrer| {
+        let there = repository.head_manifest(referrer.digest.as_str()).await?;
+        Ok::<_, Error>(there.is_none().then(|| referrer.digest.clone()))
+    });
+    let answers: Vec<Option<Digest>> = asked.buffered(AT_ONCE).try_collect().await?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
 /// What the source lists by now, and the destination has: another run put it, and its list may be what we wrote over.
@@ -106,12 +143,15 @@ async fn newer(
             Err(error) => return Err(error),
         },
     };
+    let wanted = &task.request.options.referrers;
+    let unknown: Vec<Referrer> = listed
+        .into_iter()
+        .filter(|referrer| !known.iter().any(|manifest| manifest.digest == referrer.digest))
+        .filter(|referrer| referrer.artifact_type.as_ref().is_none_or(|of| wanted.take(std::slice::from_ref(of))))
+        .collect();
+    let absent = missing(&destination.repository, &unknown).await?;
     let mut newer = Vec::new();
-    for referrer in listed {
-        let is_known = known.iter().any(|manifest| manifest.digest == referrer.digest);
-        if is_known || destination.repository.head_manifest(referrer.digest.as_str()).await?.is_none() {
-            continue;
-        }
+    for referrer in unknown.into_iter().filter(|referrer| !absent.contains(&referrer.digest)) {
         let manifest = source.manifest(referrer.digest.as_str(), Some(&referrer.digest), &task.room).await?;
         if manifest.subject.as_ref() == Some(subject) {
             newer.push(manifest);

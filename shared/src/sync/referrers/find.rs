@@ -1,8 +1,12 @@
 //! Finds all that is attached to an image at its source: what refers to it, to its children, and to what refers to those.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
 use super::{Artifact, cosign::AttachedTags};
 use crate::{
@@ -30,7 +34,6 @@ pub(in crate::sync) struct Subject {
 }
 
 /// All that is attached to an image.
-#[derive(Default)]
 pub(in crate::sync) struct Attached {
     /// What the destination lacks; each wave refers to those before it, the first one to the image.
     pub(super) waves: Vec<Vec<Artifact>>,
@@ -38,6 +41,10 @@ pub(in crate::sync) struct Attached {
     pub(super) present: Vec<Digest>,
     /// The types of what is attached to each subject.
     types: HashMap<Digest, Vec<String>>,
+    /// The image's own manifests, to look again.
+    pub(super) image: Vec<Digest>,
+    /// When it was looked.
+    pub(super) since: Instant,
 }
 
 impl Attached {
@@ -53,6 +60,15 @@ pub(in crate::sync) enum Trouble {
     Refused(Error),
     /// It could not be found out.
     Failed(Error),
+}
+
+impl Trouble {
+    /// Whatever it is.
+    pub(in crate::sync) fn into_error(self) -> Error {
+        match self {
+            Self::Refused(error) | Self::Failed(error) => error,
+        }
+    }
 }
 
 impl From<Error> for Trouble {
@@ -92,8 +108,10 @@ pub(in crate::sync) async fn find(
         true => Some(AttachedTags::of(&task.source.repository).await?),
         false => None,
     };
-    let finder = Finder { task, tags, typed };
-    let mut attached = Attached::default();
+    let finder = Finder { task, tags, typed, candidates: AtomicUsize::new(0) };
+    let image = subjects.iter().map(|subject| subject.digest.clone()).collect();
+    let (waves, present, types) = (Vec::new(), Vec::new(), HashMap::new());
+    let mut attached = Attached { waves, present, types, image, since: Instant::now() };
     let mut seen: HashSet<Digest> = subjects.iter().map(|subject| subject.digest.clone()).collect();
     let (mut level, mut count) = (subjects, 0);
     while !level.is_empty() {
@@ -146,6 +164,8 @@ struct Finder<'t> {
     tags: Option<AttachedTags>,
     /// Whether the type of each must be known.
     typed: bool,
+    /// How many were found, wanted or not.
+    candidates: AtomicUsize,
 }
 
 impl Finder<'_> {
@@ -165,6 +185,10 @@ impl Finder<'_> {
         }
         if candidates.is_empty() {
             return Ok(Vec::new());
+        }
+        let listed = candidates.iter().filter(|candidate| candidate.listed().is_some()).count();
+        if self.candidates.fetch_add(listed, Ordering::Relaxed) + listed > MAX_MANIFESTS {
+            return Err(self.too_much(&format!("over {MAX_MANIFESTS} manifests are attached to it")));
         }
         let there = self.there(subject, &candidates).await?;
         let asked = candidates.into_iter().map(|candidate| self.look(subject, candidate, &there));
@@ -241,7 +265,15 @@ impl Finder<'_> {
                     let types = types.iter().cloned().collect();
                     return Ok(Some(Found::There { digest: referrer.digest, below: Vec::new(), types }));
                 }
-                let root = source.manifest(referrer.digest.as_str(), Some(&referrer.digest), room).await?;
+                let root = match source.manifest(referrer.digest.as_str(), Some(&referrer.digest), room).await {
+                    Ok(root) => root,
+                    // Nobody mends the lists that stand in for the API when an artifact is deleted.
+                    Err(error) if error.error_type == ErrorType::SourceNotFound => {
+                        tracing::warn!(reason = %error, subject = %subject.digest, "a listed referrer is left out");
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 if root.subject.as_ref() != Some(&subject.digest) {
                     let (manifest, subject) = (&root.digest, &subject.digest);
                     tracing::warn!(%manifest, %subject, "it is listed as a referrer, and refers to something else");
@@ -251,8 +283,8 @@ impl Finder<'_> {
             }
             Candidate::Tagged(tag) => match self.tagged(subject, &tag).await? {
                 Tagged::Gone => return Ok(None),
-                Tagged::There(digest) => {
-                    return Ok(Some(Found::There { digest, below: Vec::new(), types: Vec::new() }));
+                Tagged::There(digest, types) => {
+                    return Ok(Some(Found::There { digest, below: Vec::new(), types }));
                 }
                 Tagged::Lacking(root) => (root, Some(tag)),
             },
@@ -298,23 +330,31 @@ impl Finder<'_> {
                 now => now,
             },
         };
-        match (there, now) {
-            (Some(there), Some(now)) if there == now && !self.typed => return Ok(Tagged::There(there)),
-            // Signatures are added under the tag that there is: it moves, unless tags are not to move here.
-            (Some(there), Some(now)) if there != now && request.options.existing_tag == ExistingTag::Keep => {
-                return Ok(Tagged::There(there));
-            }
-            (Some(there), Some(now)) if there != now && request.options.existing_tag == ExistingTag::Fail => {
-                let text = format!(
-                    "{}:{tag} holds {there}, the source {now}, and existing_tag is `fail`",
-                    destination.repository
-                );
-                return Err(Trouble::Failed(Error::new(ErrorType::TagImmutable, text)));
-            }
-            _ => {}
+        // Signatures are added under the tag that there is: it moves, unless tags are not to move here.
+        let stays = match (there, now) {
+            (Some(there), Some(now)) if there == now => Some(there),
+            (Some(there), Some(now)) => match request.options.existing_tag {
+                ExistingTag::Overwrite => None,
+                ExistingTag::Keep => Some(there),
+                ExistingTag::Fail => {
+                    let text = format!(
+                        "{}:{tag} holds {there}, the source {now}, and existing_tag is `fail`; choose `overwrite` or \
+                         `keep`, or leave it out with `referrers`",
+                        destination.repository
+                    );
+                    return Err(Trouble::Failed(Error::new(ErrorType::TagImmutable, text)));
+                }
+            },
+            _ => None,
+        };
+        if let (Some(there), false) = (&stays, self.typed) {
+            return Ok(Tagged::There(there.clone(), Vec::new()));
         }
         match source.repository.manifest(tag, None, room).await {
-            Ok(manifest) => Ok(Tagged::Lacking(manifest)),
+            Ok(manifest) => Ok(match stays {
+                Some(there) => Tagged::There(there, types_of(&manifest)),
+                None => Tagged::Lacking(manifest),
+            }),
             Err(error) if error.error_type == ErrorType::SourceNotFound => Ok(Tagged::Gone),
             Err(error) => Err(error.into()),
         }
@@ -330,8 +370,8 @@ impl Finder<'_> {
 enum Tagged {
     /// Nothing.
     Gone,
-    /// What the destination has under it, too.
-    There(Digest),
+    /// What the destination has under it, and keeps; its types at the source, where they were asked for.
+    There(Digest, Vec<String>),
     /// What it lacks.
     Lacking(Manifest),
 }
@@ -346,7 +386,7 @@ impl Candidate {
 }
 
 /// The types that an artifact goes by: its own first.
-fn types_of(manifest: &Manifest) -> Vec<String> {
+pub(in crate::sync) fn types_of(manifest: &Manifest) -> Vec<String> {
     manifest.artifact_type.iter().chain(&manifest.layer_types).cloned().collect()
 }
 

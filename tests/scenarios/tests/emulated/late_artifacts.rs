@@ -1,7 +1,9 @@
 //! Signatures and SBOMs that come after their image: each event brings just the artifact, and its image where that is
 //! not there yet.
 
-use emulator::{Descriptor, Image, Index, Kind, Layer};
+use std::time::Duration;
+
+use emulator::{Action, Descriptor, Fault, Image, Index, Kind, Layer};
 use scenarios::{
     Outcome, World,
     attached::{SBOM, SIGNATURE, SIMPLE_SIGNING, artifact, tag_of},
@@ -123,6 +125,63 @@ async fn the_image_comes_first_where_it_is_not_there_yet() {
     .await;
 }
 
+/// The event of a child's signature finds no child: the copy that is under way must bring it.
+#[tokio::test]
+async fn what_is_attached_while_the_image_is_copied_comes_with_it() {
+    watched(async {
+        let (world, index) = signed_world().await;
+        let first = artifact(SIGNATURE, "of a child, before", &child(&index));
+        let tag = tag_of(&index.digest, ".sig");
+        first.push_to(world.source.store(), "team/app", &first.digest);
+        cosign_signature("one").push_to(world.source.store(), "team/app", &tag);
+        let slow = Fault::on(Kind::ManifestPut).then(Action::Delay(Duration::from_secs(2)));
+        let slow = world.destination.faults().add(slow);
+        let mut function = world.function("on-push", &[]).await;
+        let mut other = world.function("on-push", &[]).await;
+        let (late, two) =
+            (artifact(SIGNATURE, "of a child, meanwhile", &child(&index)), cosign_signature("one and two"));
+        let copy = pushed(&mut function, "team/app", "v1", &index.digest);
+        let meanwhile = async {
+            eventually("the image is on its way", || slow.count() == 1).await;
+            late.push_to(world.source.store(), "team/app", &late.digest);
+            two.push_to(world.source.store(), "team/app", &tag);
+            let result = results(&mut other, artifact_event("", &late, false)).await.remove(0);
+            assert_eq!(result["outcome"], "ignored", "{result}");
+        };
+        let (result, ()) = tokio::join!(copy, meanwhile);
+        assert_eq!(result["outcome"], "synced", "{result}");
+        let store = world.destination.store();
+        assert!(store.manifest(MIRROR, &late.digest).is_some(), "{result}");
+        assert_eq!(store.tag(MIRROR, &tag), Some(two.digest.clone()), "the newest signatures");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_child_that_is_kept_gets_its_signature_late_under_a_rule_with_platforms() {
+    watched(async {
+        let (mut world, index) = signed_world().await;
+        world.rule().insert("platforms".into(), json!(["linux/amd64"]));
+        let mut function = world.function("on-push", &[]).await;
+        assert_eq!(pushed(&mut function, "team/app", "v1", &index.digest).await["outcome"], "synced");
+        let signature = artifact(SIGNATURE, "of the child that is kept", &child(&index));
+        signature.push_to(world.source.store(), "team/app", &signature.digest);
+        let result = results(&mut function, artifact_event("", &signature, false)).await.remove(0);
+        assert_eq!((&result["outcome"], &result["referrers"]["pushed"]), (&json!("synced"), &json!(1)), "{result}");
+        assert!(world.destination.store().manifest(MIRROR, &signature.digest).is_some());
+        // What is attached to the whole index is about another one than the destination's.
+        let of_index = artifact(SIGNATURE, "of the whole index", &index.descriptor());
+        of_index.push_to(world.source.store(), "team/app", &of_index.digest);
+        let result = results(&mut function, artifact_event("", &of_index, false)).await.remove(0);
+        assert_eq!(result["referrers"]["pushed"], 0, "{result}");
+        assert!(
+            world.destination.store().manifest(MIRROR, &index.digest).is_none(),
+            "nor does it bring the whole index"
+        );
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_a_required_signature_held_back_comes_with_it() {
     watched(async {
@@ -194,7 +253,7 @@ async fn an_artifact_for_several_destinations_goes_through_the_queue() {
         for place in ["one", "two"] {
             world.destination.store().create_repository(&format!("{place}/team/app"));
         }
-        let queue = world.aws.sqs().create("work", std::time::Duration::from_secs(30));
+        let queue = world.aws.sqs().create("work", Duration::from_secs(30));
         let env = [("TRANSSHIP_QUEUE_URL", queue.as_str())];
         let mut function = world.function("on-push", &env).await;
         let queued = results(&mut function, artifact_event("", &signature, false)).await;
