@@ -129,30 +129,37 @@ async fn the_image_comes_first_where_it_is_not_there_yet() {
 #[tokio::test]
 async fn what_is_attached_while_the_image_is_copied_comes_with_it() {
     watched(async {
-        let (world, index) = signed_world().await;
-        let first = artifact(SIGNATURE, "of a child, before", &child(&index));
-        let tag = tag_of(&index.digest, ".sig");
-        first.push_to(world.source.store(), "team/app", &first.digest);
-        cosign_signature("one").push_to(world.source.store(), "team/app", &tag);
-        let slow = Fault::on(Kind::ManifestPut).then(Action::Delay(Duration::from_secs(2)));
-        let slow = world.destination.faults().add(slow);
-        let mut function = world.function("on-push", &[]).await;
-        let mut other = world.function("on-push", &[]).await;
-        let (late, two) =
-            (artifact(SIGNATURE, "of a child, meanwhile", &child(&index)), cosign_signature("one and two"));
-        let copy = pushed(&mut function, "team/app", "v1", &index.digest);
-        let meanwhile = async {
-            eventually("the image is on its way", || slow.count() == 1).await;
-            late.push_to(world.source.store(), "team/app", &late.digest);
-            two.push_to(world.source.store(), "team/app", &tag);
-            let result = results(&mut other, artifact_event("", &late, false)).await.remove(0);
-            assert_eq!(result["outcome"], "ignored", "{result}");
-        };
-        let (result, ()) = tokio::join!(copy, meanwhile);
-        assert_eq!(result["outcome"], "synced", "{result}");
-        let store = world.destination.store();
-        assert!(store.manifest(MIRROR, &late.digest).is_some(), "{result}");
-        assert_eq!(store.tag(MIRROR, &tag), Some(two.digest.clone()), "the newest signatures");
+        for by_tag in [false, true] {
+            let (world, index) = signed_world().await;
+            let first = artifact(SIGNATURE, "of a child, before", &child(&index));
+            let tag = tag_of(&index.digest, ".sig");
+            first.push_to(world.source.store(), "team/app", &first.digest);
+            cosign_signature("one").push_to(world.source.store(), "team/app", &tag);
+            let slow = Fault::on(Kind::ManifestPut).then(Action::Delay(Duration::from_secs(2)));
+            let slow = world.destination.faults().add(slow);
+            let mut function = world.function("on-push", &[]).await;
+            let mut other = world.function("on-push", &[]).await;
+            let (late, two) =
+                (artifact(SIGNATURE, "of a child, meanwhile", &child(&index)), cosign_signature("one and two"));
+            let copy = pushed(&mut function, "team/app", "v1", &index.digest);
+            let meanwhile = async {
+                eventually("the image is on its way", || slow.count() == 1).await;
+                if by_tag {
+                    two.push_to(world.source.store(), "team/app", &tag);
+                    return;
+                }
+                late.push_to(world.source.store(), "team/app", &late.digest);
+                let result = results(&mut other, artifact_event("", &late, false)).await.remove(0);
+                assert_eq!(result["outcome"], "ignored", "{result}");
+            };
+            let (result, ()) = tokio::join!(copy, meanwhile);
+            assert_eq!(result["outcome"], "synced", "{result}");
+            let store = world.destination.store();
+            match by_tag {
+                true => assert_eq!(store.tag(MIRROR, &tag), Some(two.digest.clone()), "the newest signatures"),
+                false => assert!(store.manifest(MIRROR, &late.digest).is_some(), "{result}"),
+            }
+        }
     })
     .await;
 }
