@@ -262,7 +262,7 @@ test('what is allowed beside the rules comes with the login that it takes, once'
   made.allowPull('arn:aws:ecr-public::444455556666:repository/d');
   assert.deepEqual(
     statements(template(), 'TransshipReplicationPolicy').map(({ Sid }) => Sid),
-    ['Login', 'PublicLogin', 'PublicLoginToken', 'AllowedPush1', 'AllowedPublicPush2', 'AllowedPull3'],
+    ['Login', 'PublicLogin', 'PublicLoginToken', 'AllowedPush1', 'AllowedPublicPush2', 'AllowedPublicAliases3', 'AllowedPull4'],
   );
 });
 
