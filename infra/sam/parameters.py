@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import re
 import shlex
 import sys
@@ -32,6 +33,9 @@ ECR_HOST = re.compile(
 PARTITIONS = {"cn": "aws-cn", "us-gov": "aws-us-gov", "us-iso": "aws-iso", "us-isob": "aws-iso-b", "eusc": "aws-eusc"}
 # Characters of a parameter's value. Source: CloudFormation user guide, "Quotas".
 MOST = 4096
+# Receives of a message: five tries as for any other; a scan_gate looks seven times while its wait doubles from 30 seconds
+# to 15 minutes, and every 15 minutes from then on (docs/scan-gate.md). So many minutes it waits when it doesn't say.
+RECEIVES, LOOKS, BETWEEN_LOOKS, WAIT_MINUTES = 5, 7, 15, 60
 PLACES = re.compile(r"\{(registry|repository|name|tag|digest)\}")
 GLOB = set("*?[{")
 
@@ -42,7 +46,7 @@ class Rights:
 
     lists: dict[str, list[str]] = field(default_factory=dict)
     public: bool = False
-    events: set[str] = field(default_factory=set)
+    settings: dict[str, str] = field(default_factory=dict)
     hints: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: str) -> None:
@@ -58,7 +62,7 @@ class Rights:
         found = {name: ",".join(values) for name, values in sorted(self.lists.items())}
         if self.public:
             found["PublicRegistry"] = "true"
-        return found | {event: "true" for event in sorted(self.events)}
+        return found | dict(sorted(self.settings.items()))
 
 
 def partition(region: str) -> str:
@@ -198,21 +202,31 @@ class Derivation:
             self.destination(registry, repository, deletes)
 
     def rules(self) -> None:
+        self.events()
         for rule in self.config.get("rules", []):
             source = rule.get("source", {})
             named, glob = source.get("registry"), source.get("repository")
             host = named or self.home()
             deletes, scanned = (rule.get(key) is not None for key in ("delete", "scan_gate"))
-            if deletes:
-                self.rights.events.add("DeleteEvents")
-            if scanned:
-                self.rights.events.add("ScanEvents")
             self.source(host, glob, scanned)
             # A backfill that names nothing lists what the rules name.
             if named and (not glob or GLOB & set(glob)):
                 self.listed(host)
             for text in rule.get("destinations", []):
                 self.template(text, host, glob, deletes)
+
+    def events(self) -> None:
+        """What else must be heard of, where it is not what the template has by itself, and how often a message may come."""
+        rules = self.config.get("rules", [])
+        gates = [rule["scan_gate"] for rule in rules if rule.get("scan_gate") is not None]
+        if any(rule.get("delete") is not None for rule in rules):
+            self.rights.settings["DeleteEvents"] = "true"
+        if not any(hears_referrers(rule) for rule in rules):
+            self.rights.settings["ReferrerEvents"] = "false"
+        if gates:
+            longest = max(gate.get("wait_minutes", WAIT_MINUTES) for gate in gates)
+            self.rights.settings["ScanEvents"] = "true"
+            self.rights.settings["MaximumReceives"] = str(RECEIVES + LOOKS + math.ceil(longest / BETWEEN_LOOKS))
 
     def registry_rights(self) -> None:
         for entry in self.registries.values():
@@ -229,6 +243,11 @@ class Derivation:
                 self.rights.add("SecretArns", secret)
             if named or not re.search(r"-(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{6}$", secret):
                 self.rights.add("SecretArns", f"{secret}-??????")
+
+
+def hears_referrers(rule: dict) -> bool:
+    """Whether a rule takes what is attached to an image after it was pushed: as such, or as a push without a tag."""
+    return rule.get("referrers", True) is not False or rule.get("untagged") == "by-digest"
 
 
 def split(reference: str) -> tuple[str, str]:

@@ -35,6 +35,8 @@ REQUESTS = {
     "ecr-public:CompleteLayerUpload": ["ecr-public:UploadLayerPart", "ecr-public:CompleteLayerUpload"],
     "ecr-public:BatchGetImage": [],
     "ecr-public:GetDownloadUrlForLayer": [],
+    "ecr-public:ListImages": [],
+    "ecr-public:ListImageReferrers": [],
 }
 # Tests of the tests start other programs.
 FUNCTIONS = {"on-push", "fanout"}
@@ -71,10 +73,12 @@ class Scenario:
         """Keys of the functions themselves; others are assumed roles', or a registry's own identity."""
         return access_key in {start["access_key"] for start in self.starts}
 
-    def _own_principal(self, principal: str) -> bool:
-        # The exchange of ECR Public's token knows its user as `AWS`.
-        own = {f"arn:aws:iam::{start['access_key'][4:16]}:user/transship" for start in self.starts}
-        return principal in own | {"AWS"}
+    def _own_principal(self, request: dict) -> bool:
+        accounts = {start["access_key"][4:16] for start in self.starts}
+        # The exchange of ECR Public's token knows its user as `AWS`; only an assumed role writes to another account's.
+        if request["principal"] == "AWS":
+            return request["account"] in accounts
+        return request["principal"] in {f"arn:aws:iam::{account}:user/transship" for account in accounts}
 
     def given(self) -> list[dict[str, str]]:
         """The template's parameters for this scenario: from its configurations, and what its messages name beside
@@ -125,7 +129,7 @@ class Scenario:
                 functions = (call["function"],) if call["function"] else self.functions
                 needs += call_needs(call, functions, stack, dead)
         for request in self.requests:
-            if self._own_principal(request["principal"]):
+            if self._own_principal(request):
                 needs += request_needs(request, self.functions)
         return needs
 
@@ -146,6 +150,8 @@ def call_needs(call: dict, functions: tuple[str, ...], stack: stacks.Stack, dead
             # Source: the denials that AWS words so ("on resource: arn:aws:ecr:…:repository/*").
             name = request.get("repositoryName", "*")
             resource = repository(service, region, request.get("registryId", account), name)
+            if call["operation"] == "DescribeRegistries":
+                resource = resource.replace("repository/*", f"registry/{account}")
         case "sqs":
             resource = stack.arn("DeadLetters" if request["QueueUrl"] in dead else "Queue")
         case "secretsmanager":

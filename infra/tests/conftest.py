@@ -1,4 +1,3 @@
-import json
 import sys
 from pathlib import Path
 
@@ -27,16 +26,20 @@ EVERYTHING = {
     ),
     "CreatedRepositoryArns": "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/*",
     "RepositoryPolicyArns": "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/*",
+    "DeletedRepositoryArns": "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/*",
+    "ScannedRepositoryArns": "arn:aws:ecr:us-east-1:111122223333:repository/team/*",
     "RepositoryKeyArns": "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555",
     "PublicRegistry": "true",
     "PublicRepositoryArns": "arn:aws:ecr-public::111122223333:repository/app",
     "CreatedPublicRepositoryArns": "arn:aws:ecr-public::111122223333:repository/app",
+    "DeletedPublicRepositoryArns": "arn:aws:ecr-public::111122223333:repository/app",
     "SecretArns": "arn:aws:secretsmanager:us-east-1:111122223333:secret:ghcr-??????",
     "RegistryRoleArns": "arn:aws:iam::222233334444:role/transship-push",
     "KeyArns": "arn:aws:kms:us-east-1:111122223333:key/66666666-7777-8888-9999-000000000000",
     "DeleteEvents": "true",
     "ReferrerEvents": "true",
     "ScanEvents": "true",
+    "MaximumReceives": "16",
     "SweepSchedule": "rate(1 day)",
     "OnPushConcurrency": "50",
     "QueueKeyArn": "arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
@@ -44,17 +47,6 @@ EVERYTHING = {
     "SecurityGroupIds": "sg-0aaaaaaaaaaaaaaaa",
     "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:operations",
 }
-
-
-# What rules may say in later versions; only where the functions take it can a scenario show that it is needed.
-RULE_KEYS = json.loads((HERE.parents[1] / "docs" / "config.schema.json").read_text())["$defs"]["RuleSettings"][
-    "properties"
-]
-if "delete" in RULE_KEYS:
-    EVERYTHING["DeletedRepositoryArns"] = EVERYTHING["CreatedRepositoryArns"]
-    EVERYTHING["DeletedPublicRepositoryArns"] = EVERYTHING["PublicRepositoryArns"]
-if "scan_gate" in RULE_KEYS:
-    EVERYTHING["ScannedRepositoryArns"] = EVERYTHING["SourceRepositoryArns"]
 
 
 @pytest.fixture(scope="session")

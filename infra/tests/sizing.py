@@ -68,6 +68,7 @@ def thousand(memory: int, architecture: str) -> dict[str, float]:
     }
 
 
-def metrics(destinations: int) -> int:
-    """Custom metrics: 12 for each function and destination, 3 for each function, 6 of fanout's batches."""
-    return 12 * 2 * destinations + 3 * 2 + 6
+def metrics(destinations: int, deletes: bool = False) -> int:
+    """Custom metrics: 12 for each function and destination (2 more where a rule has `delete`), 3 for each function, 6 of
+    fanout's batches."""
+    return (14 if deletes else 12) * 2 * destinations + 3 * 2 + 6

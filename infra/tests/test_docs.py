@@ -72,6 +72,7 @@ def test_the_page_on_sizing_shows_what_is_calculated(full):
         f"{cost['gb']:.1f} GB × $0.09 | ${cost['internet']:.2f}",
         f"{865 * sizing.NETWORK_MIB_S / 1024:.0f} GiB pass",
         f"with two destinations {sizing.metrics(2)}, at most ${sizing.metrics(2) * sizing.METRIC_MONTH:.2f}",
+        f"{sizing.metrics(2, deletes=True)} where a rule has `delete`",
     ):
         assert text in page, text
     alarms = full.of_type("AWS::CloudWatch::Alarm").values()
@@ -88,4 +89,4 @@ def test_the_calculation_counts_the_metrics_that_are_emitted():
             (dimensions,) = directive["Dimensions"]
             key = "Destination" if "Destination" in dimensions else "Function"
             shapes[key] |= {(line["Function"], metric["Name"]) for metric in directive["Metrics"]}
-    assert sizing.metrics(1) == len(shapes["Destination"]) + len(shapes["Function"])
+    assert sizing.metrics(1, deletes=True) == len(shapes["Destination"]) + len(shapes["Function"])

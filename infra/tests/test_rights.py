@@ -292,14 +292,22 @@ def test_rules_that_delete_or_wait_for_scans_have_the_rights_and_the_events_for_
             "scan_gate": None,
             "delete": None,
         },
-        {"source": {"repository": "other"}, "destinations": ["ghcr.io/acme/c"], "scan_gate": {}},
+        {
+            "source": {"repository": "other"},
+            "destinations": ["ghcr.io/acme/c"],
+            "scan_gate": {"severity": "HIGH"},
+        },
     ]
     found = parameters.derive({"rules": rules}, "111122223333", "us-east-1").parameters()
     assert found["DeletedRepositoryArns"] == "arn:aws:ecr:eu-west-1:111122223333:repository/a"
     assert found["DeletedPublicRepositoryArns"] == "arn:aws:ecr-public::111122223333:repository/a"
     assert found["ScannedRepositoryArns"] == "arn:aws:ecr:us-east-1:111122223333:repository/other"
     assert (found["DeleteEvents"], found["ScanEvents"]) == ("true", "true")
+    # The gate waits for an hour: that takes ten looks, and some tries may fail (docs/scan-gate.md: 12 or more).
+    assert found["MaximumReceives"] == "16"
+    assert "ReferrerEvents" not in found, "the template's default, which is true"
     stack = stacks.Stack(template, Configuration="{}", **found)
+    assert stack["Queue"]["RedrivePolicy"]["maxReceiveCount"] == "16"
     assert {"DeleteRule", "ScanRule"} <= stack.resources.keys()
     for action, resource in (
         ("ecr:BatchDeleteImage", "arn:aws:ecr:eu-west-1:111122223333:repository/a"),
@@ -310,3 +318,22 @@ def test_rules_that_delete_or_wait_for_scans_have_the_rights_and_the_events_for_
             policy = iam.statements(stack, role)
             assert iam.allowing(policy, action, resource)
             assert not iam.allowing(policy, action, f"{resource}-2")
+
+
+@pytest.mark.parametrize(
+    ("rules", "heard"),
+    [
+        ([{}], True),
+        ([{"referrers": False}, {"referrers": {"include": ["application/spdx+json"]}}], True),
+        ([{"referrers": False, "untagged": "by-digest"}], True),
+        ([{"referrers": False}], False),
+        ([], False),
+    ],
+)
+def test_referrers_are_heard_of_unless_no_rule_takes_them(template, rules, heard):
+    config = {"rules": [{"destinations": ["ghcr.io/acme/a"], **rule} for rule in rules]}
+    found = parameters.derive(config, "111122223333", "us-east-1").parameters()
+    stack = stacks.Stack(template, Configuration="{}", **found)
+    assert ("ReferrerRule" in stack.resources) == heard
+    assert not {"DeleteRule", "ScanRule"} & stack.resources.keys()
+    assert stack["Queue"]["RedrivePolicy"]["maxReceiveCount"] == "5"

@@ -5,6 +5,7 @@ import { Token } from 'aws-cdk-lib';
 import { ConfigurationError } from './check';
 import type { RegistrySettings, RuleSettings, TransshipConfiguration } from './generated/configuration';
 import { destinationPattern, isGlob, repositoryPatterns } from './globs';
+import type { EventKinds } from './props';
 import { awsKind, ecrHome, ECR_PUBLIC, plainHost, settingsOf, type EcrHome } from './registries';
 
 /** Where the functions run; any part may be a token. */
@@ -13,13 +14,26 @@ export interface Home extends EcrHome {
   readonly registry: string;
 }
 
-/** What rules may say in versions of the configuration that the schema may not have yet. */
-type Rule = RuleSettings & { delete?: string | null; scan_gate?: object | null };
-
 /** Which events the rules need to be told of, beside pushes. */
-export function eventsFor(configuration: TransshipConfiguration): { deletes: boolean; scans: boolean } {
-  const rules: Rule[] = configuration.rules ?? [];
-  return { deletes: rules.some((rule) => rule.delete), scans: rules.some((rule) => rule.scan_gate) };
+export function eventsFor({ rules = [] }: TransshipConfiguration): Required<EventKinds> {
+  return {
+    deletes: rules.some((rule) => rule.delete),
+    // What is attached to an image after it was pushed is taken as such, or as a push without a tag.
+    referrers: rules.some((rule) => rule.referrers !== false || rule.untagged === 'by-digest'),
+    scans: rules.some((rule) => rule.scan_gate),
+  };
+}
+
+/** Receives of a message before it is given up: tries that failed for what may pass. */
+const RECEIVES = 5;
+
+/**
+ * How often a message may be received. A `scan_gate` looks seven times while its wait doubles from 30 seconds to 15
+ * minutes, and every 15 minutes from then on (docs/scan-gate.md).
+ */
+export function receivesFor({ rules = [] }: TransshipConfiguration): number {
+  const waits = rules.flatMap(({ scan_gate }) => (scan_gate ? [scan_gate.wait_minutes ?? 60] : []));
+  return waits.length > 0 ? RECEIVES + 7 + Math.ceil(Math.max(...waits) / 15) : RECEIVES;
 }
 
 /** What the functions' roles need, as ARNs or patterns of ARNs. */
@@ -68,7 +82,7 @@ export function accessFor(configuration: TransshipConfiguration, home: Home): Ac
   const registries = configuration.registries ?? {};
   const mistakes: string[] = [];
 
-  (configuration.rules ?? []).forEach((rule: Rule, number) => {
+  (configuration.rules ?? []).forEach((rule, number) => {
     const sourceHost = rule.source?.registry ?? home.registry;
     const patterns = repositoryPatterns(rule.source?.repository);
     // Events imply the plain host, whichever of its spellings a rule has; each may have settings of its own.
@@ -100,7 +114,7 @@ interface Ends {
   readonly access: Access;
   readonly registries: Record<string, RegistrySettings>;
   readonly home: Home;
-  readonly rule: Rule;
+  readonly rule: RuleSettings;
 }
 
 function readFrom({ access, registries, home, rule }: Ends, host: string, repositories: string[]): void {

@@ -21,6 +21,7 @@ const WILDCARDS: Record<string, string> = {
   SetRepositoryPolicies: "The repositories that the rules' globs and templates lead to.",
   EncryptRepositories: 'A key that is known by its alias: rights are for keys, and the condition says which alias.',
   PublicWrite: "The repositories that the rules' globs and templates lead to.",
+  PublicAliases: 'An account has one registry of ECR Public.',
   CreatePublicRepositories: "The repositories that the rules' globs and templates lead to.",
   TagPublicRepositories: "The repositories that the rules' globs and templates lead to.",
   ListRepositories: "A registry's list of repositories is asked for as a whole.",
@@ -28,6 +29,7 @@ const WILDCARDS: Record<string, string> = {
   AllowedListing: "A registry's list of repositories is asked for as a whole.",
   AllowedPull: 'As whoever called allowPull wants it.',
   AllowedPublicPush: 'As whoever called allowPush wants it.',
+  AllowedPublicAliases: 'An account has one registry of ECR Public.',
   AllowedPush: 'As whoever called allowPush wants it.',
 };
 

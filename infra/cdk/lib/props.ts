@@ -53,6 +53,13 @@ export interface TransshipProps extends Readonly<TransshipConfiguration> {
   readonly maxConcurrency?: number;
 
   /**
+   * How often a message is received before it is given up, 5 to 1000. Each look for a scan is one.
+   *
+   * @default 5; with a `scan_gate` 12, and one more for each 15 of its `wait_minutes`
+   */
+  readonly maxReceives?: number;
+
+  /**
    * Concurrency that is reserved for on-push, and its limit.
    *
    * @default - neither
@@ -146,9 +153,9 @@ export interface EventKinds {
   readonly deletes?: boolean;
 
   /**
-   * Pushed referrers.
+   * Pushed referrers, which come after their image.
    *
-   * @default false
+   * @default - unless every rule has `referrers: false`
    */
   readonly referrers?: boolean;
 

@@ -4,9 +4,6 @@ import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { Queue, QueueEncryption, RedrivePermission, type QueueProps } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 
-/** Receives of a message before it is given up: tries that failed for what may pass. */
-const MOST_RECEIVES = 5;
-
 /** The work queue and where what fails for good is kept. */
 export interface Queues {
   readonly queue: Queue;
@@ -15,7 +12,13 @@ export interface Queues {
 }
 
 /** Makes them; each refuses what comes without TLS. */
-export function queues(scope: Construct, name: string, timeout: Duration, key: IKey | undefined): Queues {
+export function queues(
+  scope: Construct,
+  name: string,
+  timeout: Duration,
+  maxReceiveCount: number,
+  key: IKey | undefined,
+): Queues {
   const stack = Stack.of(scope);
   const common: QueueProps = {
     retentionPeriod: Duration.days(14),
@@ -41,7 +44,7 @@ export function queues(scope: Construct, name: string, timeout: Duration, key: I
     queueName,
     // Six times the functions' timeout, as Lambda asks of an event source.
     visibilityTimeout: Duration.seconds(6 * timeout.toSeconds()),
-    deadLetterQueue: { queue: deadLetters, maxReceiveCount: MOST_RECEIVES },
+    deadLetterQueue: { queue: deadLetters, maxReceiveCount },
   });
   // Events that EventBridge could not hand over, and those that on-push failed at for good: two formats, and fanout
   // reads neither. So they are apart.

@@ -8,7 +8,7 @@ import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IConstruct } from 'constructs';
 import type { Access } from './access';
 
-const PULL = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages'];
+const PULL = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages', 'ecr:ListImages'];
 
 const PUSH = [
   'ecr:BatchCheckLayerAvailability',
@@ -26,6 +26,14 @@ const PUBLIC_PUSH = [
   'ecr-public:PutImage',
   'ecr-public:UploadLayerPart',
 ];
+
+/** Whether the alias in a reference is the account's. */
+const PUBLIC_ALIASES = ['ecr-public:DescribeRegistries'];
+
+/** The public registries that repositories of ECR Public are in. */
+function registriesOf(repositoryArns: Iterable<string>): Set<string> {
+  return new Set([...repositoryArns].map((arn) => arn.replace(/:repository\/.*$/, ':registry/*')));
+}
 
 /** A login is for a whole registry: AWS knows no resource for it. */
 function login(ecr: boolean, ecrPublic: boolean): (PolicyStatementProps | false)[] {
@@ -52,6 +60,7 @@ export function beside(what: 'pull' | 'push', repositoryArns: string[]): PolicyS
     what === 'push' && on('AllowedPush', PUSH, new Set(own)),
     // Anybody may read ECR Public.
     what === 'push' && on('AllowedPublicPush', PUBLIC_PUSH, new Set(open)),
+    what === 'push' && on('AllowedPublicAliases', PUBLIC_ALIASES, registriesOf(open)),
   ]);
 }
 
@@ -86,6 +95,7 @@ export function replication(access: Access, secretKeys: string[]): PolicyStateme
       }),
     ),
     on('PublicWrite', PUBLIC_PUSH, access.publicWrite),
+    on('PublicAliases', PUBLIC_ALIASES, registriesOf(access.publicWrite)),
     on('PublicDelete', ['ecr-public:BatchDeleteImage', 'ecr-public:DescribeImages'], access.publicRemove),
     on('CreatePublicRepositories', ['ecr-public:CreateRepository'], access.publicCreate),
     on('TagPublicRepositories', ['ecr-public:TagResource'], access.publicTag),

@@ -25,7 +25,7 @@ import {
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
-import { accessFor, eventsFor, type Home } from './access';
+import { accessFor, eventsFor, receivesFor, type Home } from './access';
 import { makeAlarms } from './alarms';
 import { check, CONFIGURATION_KEYS } from './check';
 import { place } from './environment';
@@ -102,7 +102,7 @@ export class Transship extends Construct {
     check(configuration);
     const access = accessFor(configuration, home(stack));
 
-    const made = queues(this, name, timeout, props.queueKey);
+    const made = queues(this, name, timeout, props.maxReceives ?? receivesFor(configuration), props.queueKey);
     this.queue = made.queue;
     this.deadLetters = made.deadLetters;
     this.eventDeadLetters = made.eventDeadLetters;
@@ -189,7 +189,7 @@ export class Transship extends Construct {
     const needed = eventsFor(configuration);
     const rules = eventRules(this, this.onPush, this.eventDeadLetters, {
       deletes: props.events?.deletes ?? needed.deletes,
-      referrers: props.events?.referrers,
+      referrers: props.events?.referrers ?? needed.referrers,
       scans: props.events?.scans ?? needed.scans,
     });
     letRulesWrite(this.eventDeadLetters, props.queueKey, rules.map((rule) => rule.attrArn));

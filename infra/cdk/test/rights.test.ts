@@ -219,10 +219,10 @@ test('no statement has * for a resource but where AWS has no other', () => {
 test('following deletions and waiting for scans are rights, and events, of their own', () => {
   const plain = rule(HOST, 'team/*', '111122223333.dkr.ecr.eu-west-1.amazonaws.com/{name}', 'public.ecr.aws/acme/{name}');
   const home = { account: '111122223333', region: 'us-east-1', partition: 'aws', registry: HOST };
-  const gated = { ...plain, delete: 'untag', scan_gate: { severity: 'HIGH' } };
-  const configuration: TransshipConfiguration = { rules: [plain, gated as RuleSettings] };
-  assert.deepEqual(eventsFor(configuration), { deletes: true, scans: true });
-  assert.deepEqual(eventsFor({ rules: [plain] }), { deletes: false, scans: false });
+  const gated: RuleSettings = { ...plain, delete: 'untag', scan_gate: { severity: 'HIGH' } };
+  const configuration: TransshipConfiguration = { rules: [plain, gated] };
+  assert.deepEqual(eventsFor(configuration), { deletes: true, referrers: true, scans: true });
+  assert.deepEqual(eventsFor({ rules: [plain] }), { deletes: false, referrers: true, scans: false });
   const access = accessFor(configuration, home);
   assert.deepEqual([...access.remove], ['arn:aws:ecr:eu-west-1:111122223333:repository/*']);
   assert.deepEqual([...access.publicRemove], ['arn:aws:ecr-public::111122223333:repository/*']);

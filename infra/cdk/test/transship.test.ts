@@ -9,7 +9,15 @@ import { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Architecture } from 'aws-cdk-lib/aws-lambda';
 import { Topic } from 'aws-cdk-lib/aws-sns';
-import { ConfigurationError, Transship, TransshipCode, type TransshipConfiguration } from '../lib';
+import {
+  ConfigurationError,
+  Transship,
+  TransshipCode,
+  type EventKinds,
+  type RuleSettings,
+  type ScanGate,
+  type TransshipConfiguration,
+} from '../lib';
 import { CODE, statements, transship } from './support';
 
 const EXAMPLE = JSON.parse(
@@ -78,18 +86,40 @@ test('a message is an invocation, and failures are told one by one', () => {
     });
 });
 
-test('events: pushes always, others where they are asked for', () => {
-  const details = (events: object) =>
-    Object.values(transship({ ...EXAMPLE, events }).template().findResources('AWS::Events::Rule')).map(
+test('events: pushes always, others where a rule needs them or they are asked for', () => {
+  const details = (events: EventKinds, rule: Partial<RuleSettings> = {}) => {
+    const rules = [{ source: { repository: 'app' }, destinations: ['ghcr.io/acme/app'], ...rule }];
+    return Object.values(transship({ rules, events }).template().findResources('AWS::Events::Rule')).map(
       ({ Properties }) => [Properties.EventPattern['detail-type'][0], Properties.EventPattern.detail['action-type']?.[0]],
     );
-  assert.deepEqual(details({}), [['ECR Image Action', 'PUSH']]);
-  assert.deepEqual(details({ deletes: true, referrers: true, scans: true }), [
-    ['ECR Image Action', 'PUSH'],
-    ['ECR Image Action', 'DELETE'],
-    ['ECR Referrer Action', 'PUSH'],
-    ['ECR Image Scan', undefined],
+  };
+  const [push, deletion] = [['ECR Image Action', 'PUSH'], ['ECR Image Action', 'DELETE']];
+  const [referrer, scan] = [['ECR Referrer Action', 'PUSH'], ['ECR Image Scan', undefined]];
+  assert.deepEqual(details({}), [push, referrer]);
+  assert.deepEqual(details({}, { referrers: false }), [push]);
+  assert.deepEqual(details({}, { referrers: false, untagged: 'by-digest' }), [push, referrer]);
+  assert.deepEqual(details({}, { delete: 'untag' }), [push, deletion, referrer]);
+  assert.deepEqual(details({}, { scan_gate: { severity: 'HIGH' } }), [push, referrer, scan]);
+  assert.deepEqual(details({ deletes: true, referrers: true, scans: true }, { referrers: false }), [
+    push,
+    deletion,
+    referrer,
+    scan,
   ]);
+  assert.deepEqual(details({ referrers: false }), [push]);
+});
+
+test('a scan gate receives its messages as often as it looks while it waits', () => {
+  const expect = (maxReceiveCount: number, gate: Partial<ScanGate>, maxReceives?: number) => {
+    const rule = { source: { repository: 'app' }, destinations: ['ghcr.io/acme/app'] };
+    const rules: RuleSettings[] = [rule, { ...rule, scan_gate: { severity: 'HIGH', ...gate } }];
+    transship({ rules, maxReceives })
+      .template()
+      .hasResourceProperties('AWS::SQS::Queue', { RedrivePolicy: Match.objectLike({ maxReceiveCount }) });
+  };
+  expect(16, {});
+  expect(108, { wait_minutes: 1440 });
+  expect(20, { wait_minutes: 1440 }, 20);
 });
 
 test('the schedule sends a backfill', () => {
@@ -232,7 +262,7 @@ test('what is allowed beside the rules comes with the login that it takes, once'
   made.allowPull('arn:aws:ecr-public::444455556666:repository/d');
   assert.deepEqual(
     statements(template(), 'TransshipReplicationPolicy').map(({ Sid }) => Sid),
-    ['Login', 'PublicLogin', 'PublicLoginToken', 'AllowedPush1', 'AllowedPublicPush2', 'AllowedPull3'],
+    ['Login', 'PublicLogin', 'PublicLoginToken', 'AllowedPush1', 'AllowedPublicPush2', 'AllowedPublicAliases3', 'AllowedPull4'],
   );
 });
 

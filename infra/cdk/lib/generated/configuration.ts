@@ -21,9 +21,21 @@ export type TagMutability = 'MUTABLE' | 'IMMUTABLE' | 'MUTABLE_WITH_EXCLUSION' |
  */
 export type Provider = 'ecr' | 'ecr-public' | 'ghcr' | 'gar' | 'acr' | 'docker-hub' | 'quay' | 'generic';
 /**
+ * What a rule does at its destinations when a tag is deleted at the source.
+ */
+export type Delete = 'untag' | 'image';
+/**
  * What to do with a tag that the destination has, at another digest.
  */
 export type ExistingTag = 'overwrite' | 'keep' | 'fail';
+/**
+ * Which of an image's referrers are copied: all, none, or those of some artifact types.
+ */
+export type Referrers = boolean | TypeLists;
+/**
+ * How bad a finding is, the least first.
+ */
+export type Severity = 'UNDEFINED' | 'INFORMATIONAL' | 'LOW' | 'MEDIUM' | 'HIGH' | 'CRITICAL';
 /**
  * What to do with a push without a tag.
  */
@@ -220,6 +232,10 @@ export interface WorkloadIdentitySettings {
  */
 export interface RuleSettings {
   /**
+   * Follow the deletion of a tag; left out: nothing is ever removed. Doesn't go with `platforms`.
+   */
+  delete?: Delete | null;
+  /**
    * Where to: references with `{registry}`, `{repository}`, `{name}`, `{tag}` and `{digest}` filled in. No tag
    * part means `:{tag}`.
    */
@@ -233,13 +249,23 @@ export interface RuleSettings {
    */
   name?: string | null;
   /**
-   * Not supported by this version: only the whole index is copied.
+   * Copy only these platforms, `OS/ARCHITECTURE[/VARIANT]`, such as `linux/arm64` or `windows(10.0.17763)/amd64`: of an
+   * index a new one, with a digest of its own. Left out: the whole index, byte for byte.
    */
   platforms?: string[] | null;
   /**
-   * Copy what is attached to the image (signatures, SBOMs, attestations). This version copies the image alone.
+   * Copy what is attached to the image (signatures, SBOMs, attestations): `true` (the default), `false`, or lists of
+   * artifact types to include or exclude.
    */
-  referrers?: boolean | null;
+  referrers?: Referrers;
+  /**
+   * Artifact types that must be attached to an image, or it is not replicated; `*` in one stands for anything.
+   */
+  require_referrers?: string[];
+  /**
+   * Hold images until ECR has scanned them, and refuse those with findings; left out: no scan is asked for.
+   */
+  scan_gate?: ScanGate | null;
   /**
    * Which repositories.
    */
@@ -254,9 +280,39 @@ export interface RuleSettings {
   untagged?: Untagged;
 }
 /**
+ * Artifact types, such as `application/spdx+json`; `*` in one stands for anything.
+ */
+export interface TypeLists {
+  /**
+   * Not these.
+   */
+  exclude?: string[];
+  /**
+   * Only these; none: all.
+   */
+  include?: string[];
+}
+/**
+ * Hold an image until ECR has scanned it, and refuse it for what the scan found.
+ */
+export interface ScanGate {
+  /**
+   * A finding of this severity or above refuses the image.
+   */
+  severity: Severity;
+  /**
+   * How long after its push an image is held whose scan has not finished, in minutes, 1 to 1440; then it is refused.
+   */
+  wait_minutes?: number;
+}
+/**
  * Which repositories a rule takes.
  */
 export interface SourceSettings {
+  /**
+   * Globs of repositories that are left out.
+   */
+  exclude?: string[];
   /**
    * The registry's host; left out: any.
    */

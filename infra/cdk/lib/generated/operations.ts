@@ -57,7 +57,7 @@ export const dashboard = {
       "width": 12,
       "height": 6,
       "properties": {
-        "title": "Synced, already current, failed",
+        "title": "Synced, already current, removed, failed",
         "region": "${AWS::Region}",
         "view": "timeSeries",
         "period": 300,
@@ -74,6 +74,20 @@ export const dashboard = {
               "expression": "SEARCH('{Transship,Function,Destination} MetricName=\"Current\" Function=(\"${OnPush}\" OR \"${Fanout}\")', 'Sum', 300)",
               "id": "current",
               "label": "current "
+            }
+          ],
+          [
+            {
+              "expression": "SEARCH('{Transship,Function,Destination} MetricName=\"Untagged\" Function=(\"${OnPush}\" OR \"${Fanout}\")', 'Sum', 300)",
+              "id": "untagged",
+              "label": "tag removed "
+            }
+          ],
+          [
+            {
+              "expression": "SEARCH('{Transship,Function,Destination} MetricName=\"Deleted\" Function=(\"${OnPush}\" OR \"${Fanout}\")', 'Sum', 300)",
+              "id": "deleted",
+              "label": "deleted "
             }
           ],
           [

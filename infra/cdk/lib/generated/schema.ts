@@ -102,6 +102,21 @@ export const schema = {
       },
       "additionalProperties": false
     },
+    "Delete": {
+      "description": "What a rule does at its destinations when a tag is deleted at the source.",
+      "oneOf": [
+        {
+          "description": "Remove the same tag where it still holds the same digest and is not the last tag of it.",
+          "type": "string",
+          "const": "untag"
+        },
+        {
+          "description": "The same, and the last tag too. ECR removes the image with it; other registries keep it for their garbage collection.",
+          "type": "string",
+          "const": "image"
+        }
+      ]
+    },
     "Encryption": {
       "description": "How images are encrypted at rest.",
       "type": "object",
@@ -290,6 +305,19 @@ export const schema = {
         }
       ]
     },
+    "Referrers": {
+      "description": "Which of an image's referrers are copied: all, none, or those of some artifact types.",
+      "anyOf": [
+        {
+          "description": "All, or none.",
+          "type": "boolean"
+        },
+        {
+          "description": "Those of some artifact types.",
+          "$ref": "#/$defs/TypeLists"
+        }
+      ]
+    },
     "RegistrySettings": {
       "description": "One registry.",
       "type": "object",
@@ -421,6 +449,17 @@ export const schema = {
       "description": "One rule: which pushed images it takes, and where they go.",
       "type": "object",
       "properties": {
+        "delete": {
+          "description": "Follow the deletion of a tag; left out: nothing is ever removed. Doesn't go with `platforms`.",
+          "anyOf": [
+            {
+              "$ref": "#/$defs/Delete"
+            },
+            {
+              "type": "null"
+            }
+          ]
+        },
         "destinations": {
           "description": "Where to: references with `{registry}`, `{repository}`, `{name}`, `{tag}` and `{digest}` filled in. No tag\npart means `:{tag}`.",
           "type": "array",
@@ -442,7 +481,7 @@ export const schema = {
           "default": null
         },
         "platforms": {
-          "description": "Not supported by this version: only the whole index is copied.",
+          "description": "Copy only these platforms, `OS/ARCHITECTURE[/VARIANT]`, such as `linux/arm64` or `windows(10.0.17763)/amd64`: of an\nindex a new one, with a digest of its own. Left out: the whole index, byte for byte.",
           "type": [
             "array",
             "null"
@@ -453,10 +492,27 @@ export const schema = {
           }
         },
         "referrers": {
-          "description": "Copy what is attached to the image (signatures, SBOMs, attestations). This version copies the image alone.",
-          "type": [
-            "boolean",
-            "null"
+          "description": "Copy what is attached to the image (signatures, SBOMs, attestations): `true` (the default), `false`, or lists of\nartifact types to include or exclude.",
+          "$ref": "#/$defs/Referrers",
+          "default": true
+        },
+        "require_referrers": {
+          "description": "Artifact types that must be attached to an image, or it is not replicated; `*` in one stands for anything.",
+          "type": "array",
+          "default": [],
+          "items": {
+            "type": "string"
+          }
+        },
+        "scan_gate": {
+          "description": "Hold images until ECR has scanned them, and refuse those with findings; left out: no scan is asked for.",
+          "anyOf": [
+            {
+              "$ref": "#/$defs/ScanGate"
+            },
+            {
+              "type": "null"
+            }
           ],
           "default": null
         },
@@ -483,10 +539,74 @@ export const schema = {
         "destinations"
       ]
     },
+    "ScanGate": {
+      "description": "Hold an image until ECR has scanned it, and refuse it for what the scan found.",
+      "type": "object",
+      "properties": {
+        "severity": {
+          "description": "A finding of this severity or above refuses the image.",
+          "$ref": "#/$defs/Severity"
+        },
+        "wait_minutes": {
+          "description": "How long after its push an image is held whose scan has not finished, in minutes, 1 to 1440; then it is refused.",
+          "type": "integer",
+          "format": "uint32",
+          "default": 60,
+          "minimum": 0
+        }
+      },
+      "additionalProperties": false,
+      "required": [
+        "severity"
+      ]
+    },
+    "Severity": {
+      "description": "How bad a finding is, the least first.",
+      "oneOf": [
+        {
+          "description": "None was given; of enhanced scanning also `UNTRIAGED`. As a setting: any finding refuses.",
+          "type": "string",
+          "const": "UNDEFINED"
+        },
+        {
+          "description": "No risk by itself.",
+          "type": "string",
+          "const": "INFORMATIONAL"
+        },
+        {
+          "description": "Low.",
+          "type": "string",
+          "const": "LOW"
+        },
+        {
+          "description": "Medium.",
+          "type": "string",
+          "const": "MEDIUM"
+        },
+        {
+          "description": "High.",
+          "type": "string",
+          "const": "HIGH"
+        },
+        {
+          "description": "Critical.",
+          "type": "string",
+          "const": "CRITICAL"
+        }
+      ]
+    },
     "SourceSettings": {
       "description": "Which repositories a rule takes.",
       "type": "object",
       "properties": {
+        "exclude": {
+          "description": "Globs of repositories that are left out.",
+          "type": "array",
+          "default": [],
+          "items": {
+            "type": "string"
+          }
+        },
         "registry": {
           "description": "The registry's host; left out: any.",
           "type": [
@@ -558,6 +678,27 @@ export const schema = {
             "null"
           ],
           "default": null
+        }
+      },
+      "additionalProperties": false
+    },
+    "TypeLists": {
+      "description": "Artifact types, such as `application/spdx+json`; `*` in one stands for anything.",
+      "type": "object",
+      "properties": {
+        "exclude": {
+          "description": "Not these.",
+          "type": "array",
+          "items": {
+            "type": "string"
+          }
+        },
+        "include": {
+          "description": "Only these; none: all.",
+          "type": "array",
+          "items": {
+            "type": "string"
+          }
         }
       },
       "additionalProperties": false

@@ -2,7 +2,7 @@
 // test_same_rights.py reads it.
 
 import { readFileSync } from 'node:fs';
-import { accessFor } from '../../lib/access';
+import { accessFor, eventsFor, receivesFor } from '../../lib/access';
 import { check } from '../../lib/check';
 import { hostOf, partitionOf } from '../../lib/registries';
 
@@ -17,6 +17,7 @@ function answered({ document, account, region }: Asked): object | string {
     check(document);
     const home = { account, region, partition: partitionOf(region), registry: hostOf(account, region) };
     const access = accessFor(document, home);
+    const events = eventsFor(document);
     return {
       SourceRepositoryArns: [...access.read],
       ListedRegistryArns: [...access.list],
@@ -32,6 +33,11 @@ function answered({ document, account, region }: Asked): object | string {
       CreatedPublicRepositoryArns: [...access.publicCreate],
       SecretArns: [...access.secrets],
       RegistryRoleArns: [...access.roles],
+      // Where they are not what SAM's template has by itself.
+      DeleteEvents: events.deletes ? ['true'] : [],
+      ReferrerEvents: events.referrers ? [] : ['false'],
+      ScanEvents: events.scans ? ['true'] : [],
+      MaximumReceives: receivesFor(document) === 5 ? [] : [String(receivesFor(document))],
     };
   } catch (error) {
     return (error as Error).message;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import subprocess
 import sys
@@ -13,6 +14,12 @@ INFRA = HERE.parents[2]
 sys.path[:0] = [str(INFRA / "tests"), str(INFRA / "sam")]
 
 import stack as stacks  # noqa: E402
+
+
+@functools.cache
+def cases() -> dict:
+    """The stacks of cases.json, by name."""
+    return run("stacks.ts")
 
 
 def run(script: str, question: object = None) -> object:

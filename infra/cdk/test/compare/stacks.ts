@@ -16,6 +16,7 @@ interface Deployment {
   architecture?: string;
   memorySize?: number;
   maxConcurrency?: number;
+  maxReceives?: number;
   onPushConcurrency?: number;
   schedule?: string;
   sweep?: Record<string, unknown>;
@@ -53,6 +54,7 @@ function synthesised({ configuration, cdk }: Case) {
     architecture: cdk.architecture ? Architecture.custom(cdk.architecture) : undefined,
     memorySize: cdk.memorySize,
     maxConcurrency: cdk.maxConcurrency,
+    maxReceives: cdk.maxReceives,
     onPushConcurrency: cdk.onPushConcurrency,
     schedule: cdk.schedule,
     sweep: cdk.sweep,

@@ -31,7 +31,7 @@ DIFFERENCES = {
 @pytest.fixture(scope="session")
 def made() -> dict[str, stacks.Stack]:
     """The CDK's stacks by case."""
-    return {name: cdk.stack(one) for name, one in cdk.run("stacks.ts").items()}
+    return {name: cdk.stack(one) for name, one in cdk.cases().items()}
 
 
 @pytest.fixture(scope="session")

@@ -46,12 +46,12 @@ SECRETS = [
     "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:ghcr-AbC12d",
     "secretsmanager:arn:aws:secretsmanager:us-east-1:111122223333:secret:our-secret",
 ]
-# What rules may say besides, as far as this version's schema knows it.
-SCHEMA = json.loads((cdk.INFRA.parent / "docs" / "config.schema.json").read_text())
+# What rules may say besides.
 BESIDES = {
-    key: value
-    for key, value in {"delete": "untag", "scan_gate": {"severity": "HIGH"}}.items()
-    if key in SCHEMA["$defs"]["RuleSettings"]["properties"]
+    "delete": ["untag", "image", None],
+    "scan_gate": [{"severity": "HIGH"}, {"severity": "LOW", "wait_minutes": 7}, None],
+    "referrers": [False, False, True, {"include": ["application/spdx+json"]}],
+    "untagged": ["skip", "by-digest"],
 }
 POLICIES = [{}, {"lifecycle_policy": {"rules": []}}, {"repository_policy": "{}"}, {"tags": {"a": "b"}}]
 
@@ -77,7 +77,7 @@ def configuration(chance: random.Random) -> dict:
         destinations = [
             f"{chance.choice([*HOSTS, '{registry}'])}/{chance.choice(PATHS)}" for _ in range(chance.randint(1, 3))
         ]
-        besides = {key: value for key, value in BESIDES.items() if chance.random() < 0.3}
+        besides = {key: chance.choice(values) for key, values in BESIDES.items() if chance.random() < 0.3}
         source = {key: value for key, value in source.items() if value}
         rules.append({"source": source, "destinations": destinations, **besides})
     return {"rules": rules, "registries": registries}
@@ -107,6 +107,7 @@ def test_sam_and_cdk_derive_the_same_rights():
             continue
         rights = parameters.derive(question["document"], question["account"], question["region"])
         theirs = {name: set(values) for name, values in rights.lists.items()}
+        theirs |= {name: {value} for name, value in rights.settings.items()}
         if rights.public:
             theirs["PublicRegistry"] = {"true"}
         ours = {name: set(values) for name, values in ours.items() if values}
