@@ -12,6 +12,7 @@ mod report;
 mod resolve;
 mod scan;
 mod source;
+mod stage;
 mod transfer;
 
 use std::{sync::Arc, time::Duration};
@@ -30,7 +31,10 @@ use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
 pub use scan::ScanFindings;
 pub use source::{Source, SourceDiagnosis, Withheld};
+pub use stage::STAGE;
+use stage::Stage;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{
     config::Limits,
@@ -138,7 +142,9 @@ impl Syncer {
         let tally = Tally::of(begun);
         // Each wait inside is bounded and says what it waited for; this bounds what might have been forgotten, and
         // leaves uploads that broke off at the deadline the time to be cancelled.
-        let result = deadline.bound_with_ending(Box::pin(self.rounds(request, deadline, &tally))).await;
+        let span = tracing::info_span!("sync", source = %request.source, destination = %request.destination);
+        let rounds = Box::pin(self.rounds(request, deadline, &tally).instrument(span));
+        let result = deadline.bound_with_ending(rounds).await;
         let result = result.unwrap_or_else(|passed| {
             Err(Error::new(ErrorType::DeadlineExceeded, format!("syncing {}: {passed}", request.source)))
         });
@@ -172,7 +178,7 @@ impl Syncer {
                 Round::Done(outcome, digest, None) => return Ok((outcome, Some(digest))),
                 Round::Done(outcome, digest, Some(attached)) => {
                     let attached = match attached {
-                        Ok(attached) => referrers::attach(self, &task, attached).await,
+                        Ok(attached) => Stage::Attach.run(tally, referrers::attach(self, &task, attached)).await,
                         Err(error) => Err(error),
                     };
                     return attached
@@ -222,14 +228,18 @@ impl Syncer {
     /// resolve → referrers → inventory → plan → transfer → gate → publish, and a last look at the source.
     async fn round(&self, task: &Task<'_>, trust: Trust) -> Result<Round, Error> {
         let Task { request, source, destination, tally, room } = task;
-        let there = resolve::there(&destination.repository, request.destination.target(), room).await?;
+        let there = resolve::there(&destination.repository, request.destination.target(), room);
+        let there = Stage::Resolve.run(tally, there).await?;
         let wanted = request.options.referrers.wanted();
         // What is filtered has another digest at the source, where tags and events speak of that one.
         let (root, filtered_from) = match &request.options.platforms {
-            None => (resolve::root(source, &request.source, there.as_ref(), wanted, room).await?, None),
+            None => {
+                let root = resolve::root(source, &request.source, there.as_ref(), wanted, room);
+                (Stage::Resolve.run(tally, root).await?, None)
+            }
             Some(platforms) => {
                 let wanted = Wanted { source, platforms, budget: &self.budget, room };
-                Box::pin(wanted.root(&request.source, there.as_ref())).await?
+                Stage::Resolve.run(tally, wanted.root(&request.source, there.as_ref())).await?
             }
         };
         tally.filtered_from(filtered_from.clone());
@@ -256,7 +266,7 @@ impl Syncer {
             }
         }
         if let Some(gate) = &request.options.scan_gate {
-            scan::pass(gate, source, &request.source, &root, room).await?;
+            Stage::Scan.run(tally, scan::pass(gate, source, &request.source, &root, room)).await?;
         }
         let digest = root.digest.clone();
         let of_source = filtered_from.unwrap_or_else(|| digest.clone());
@@ -290,7 +300,8 @@ impl Syncer {
         root: Manifest,
     ) -> Result<Option<Result<Attached, Error>>, Copying> {
         let Task { request, source, destination, tally, room } = task;
-        let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room).await?;
+        let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room);
+        let tree = Stage::Resolve.run(tally, tree).await?;
         let is_new = tree.present.is_empty() && !tree.only_tag;
         let root = tree.root().map(|root| root.digest.clone()).unwrap_or_else(|| Digest::of(b""));
         let attached = self.attached(task, &root, &tree.manifests, is_new, true).await?;
@@ -298,25 +309,28 @@ impl Syncer {
         let held = match trust {
             Trust::Nothing => Held::default(),
             Trust::Blobs | Trust::Manifests => {
-                inventory::ask(destination, &tree, self.limits.blob_concurrency, request.repeated).await?
+                let held = inventory::ask(destination, &tree, self.limits.blob_concurrency, request.repeated);
+                Stage::Inventory.run(tally, held).await?
             }
         };
         // A mount that is granted is the destination's word again.
         let mount_from = destination.mount_from.as_deref().filter(|_| trust != Trust::Nothing);
-        let plan = Plan::of(&tree, &held, mount_from);
-        plan.log(request);
-        let moved =
-            transfer::run(&plan, &source.repository, destination, &gate, &self.budget, self.limits, tally).await;
-        if let Err(error) = moved {
+        let plan = Stage::Plan.at_once(tally, || {
+            let plan = Plan::of(&tree, &held, mount_from);
+            plan.log(request);
+            plan
+        });
+        let moved = transfer::run(&plan, &source.repository, destination, &gate, &self.budget, self.limits, tally);
+        if let Err(error) = Stage::Transfer.run(tally, moved).await {
             return Err(source.explained(error, request.source.target()).await.into());
         }
-        gate.open(&plan.to_be_good(), &destination.repository.run().deadline).await?;
+        let (to_be_good, run) = (plan.to_be_good(), destination.repository.run());
+        Stage::Gate.run(tally, gate.open(&to_be_good, &run.deadline)).await?;
         let target = request.destination.target();
-        publish::run(&tree, &destination.repository, target, &gate, tally).await.map_err(|error| {
-            match error.error_type {
-                ErrorType::BlobUnavailable => Copying::Contradicted(error),
-                _ => Copying::Failed(error),
-            }
+        let put = publish::run(&tree, &destination.repository, target, &gate, tally);
+        Stage::Publish.run(tally, put).await.map_err(|error| match error.error_type {
+            ErrorType::BlobUnavailable => Copying::Contradicted(error),
+            _ => Copying::Failed(error),
         })?;
         Ok(attached)
     }
@@ -357,7 +371,7 @@ impl Syncer {
             };
             Ok((attached, of_source))
         };
-        match found.await {
+        match Stage::Referrers.run(task.tally, found).await {
             Ok((attached, of_source)) => {
                 let (asked, digest) = (of_source.as_ref().unwrap_or(&attached), filtered_from.as_ref().unwrap_or(root));
                 let lacking = required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of)));
@@ -380,7 +394,8 @@ impl Task<'_> {
         if self.request.source.digest().is_some() {
             return Ok(None);
         }
-        let now = resolve::there(&self.source.repository, self.request.source.target(), &self.room).await?;
+        let now = resolve::there(&self.source.repository, self.request.source.target(), &self.room);
+        let now = Stage::Resolve.run(self.tally, now).await?;
         Ok(now.filter(|now| now != digest))
     }
 }

@@ -1,7 +1,7 @@
 //! What is attached to an image after the image was synced: a signature, an SBOM. It goes where its image is.
 
 use super::{
-    Outcome, Syncer, Task,
+    Outcome, Stage, Syncer, Task,
     referrers::{self, Subject, Trouble},
 };
 use crate::{
@@ -32,7 +32,8 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
             None => return Ok(Late::Ignored(format!("its tag `{tag}` belongs to no other image"))),
         },
         None => {
-            let manifest = source.manifest(request.source.target(), request.source.digest(), room).await?;
+            let manifest = source.manifest(request.source.target(), request.source.digest(), room);
+            let manifest = Stage::Resolve.run(tally, manifest).await?;
             let types: Vec<String> = manifest.artifact_type.iter().chain(&manifest.layer_types).cloned().collect();
             match manifest.subject {
                 Some(_) if !request.options.referrers.take(&types) => {
@@ -44,12 +45,14 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
         }
     };
     for _ in 0..MAX_DEPTH {
-        if destination.repository.head_manifest(subject.as_str()).await?.is_some() {
+        let there = Stage::Resolve.run(tally, destination.repository.head_manifest(subject.as_str())).await?;
+        if there.is_some() {
             let subjects = vec![Subject { digest: subject, is_new: false }];
-            let attached = referrers::find(task, subjects, true, false).await.map_err(|trouble| match trouble {
+            let found = referrers::find(task, subjects, true, false);
+            let attached = Stage::Referrers.run(tally, found).await.map_err(|trouble| match trouble {
                 Trouble::Refused(error) | Trouble::Failed(error) => error,
             })?;
-            referrers::attach(syncer, task, attached).await?;
+            Stage::Attach.run(tally, referrers::attach(syncer, task, attached)).await?;
             let outcome = if tally.has_pushed_referrers() { Outcome::Synced } else { Outcome::Current };
             let digest = match request.source.digest() {
                 Some(digest) => digest.clone(),
@@ -65,7 +68,8 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
             return Ok(Late::There(outcome, digest));
         }
         // A signature of an SBOM may come before its SBOM.
-        match source.repository.manifest(subject.as_str(), Some(&subject), room).await {
+        let above = source.repository.manifest(subject.as_str(), Some(&subject), room);
+        match Stage::Resolve.run(tally, above).await {
             Ok(manifest) => match manifest.subject {
                 Some(above) => subject = above,
                 None => return Ok(Late::Awaits(subject)),

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use emulator::{Action, Fault, Image, Kind};
 use scenarios::{
     Function, World,
-    flows::{image_message, watched},
+    flows::{image_message, results, watched},
     moto::Moto,
-    world::{DESTINATION, SOURCE},
+    world::{DESTINATION, SOURCE, push_event},
 };
 use serde_json::json;
 
@@ -84,6 +84,31 @@ async fn what_is_buried_is_moved_back_and_done_once_its_trouble_is_mended() {
                 "the hopeless one is a letter again"
             );
             assert_eq!(world.destination.journal().count(Kind::ManifestPut), 1, "the others are not touched");
+        }),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_trace_goes_through_a_queue_that_is_not_ours() {
+    watched(
+        LIMIT,
+        Box::pin(async {
+            let (mut world, moto) = (world(&["app"]).await, Moto::start().await);
+            let to = |prefix: &str| format!("{DESTINATION}/{prefix}/{{repository}}");
+            world.config["rules"] = json!([{ "destinations": [to("one"), to("two")] }]);
+            let work = moto.create("work", &[]).await;
+            let env = [("AWS_ENDPOINT_URL_SQS", moto.url()), ("TRANSSHIP_QUEUE_URL", work.as_str())];
+            let mut function = world.function("on-push", &env).await;
+            let digest = format!("sha256:{}", "a".repeat(64));
+            results(&mut function, push_event("team/app", "v1", &digest), LIMIT).await;
+            let messages = moto.receive(&work, 10).await;
+            assert_eq!(messages.len(), 2);
+            for message in messages {
+                let system = message.attributes.unwrap();
+                let header = &system[&MessageSystemAttributeName::AwsTraceHeader];
+                assert!(header.starts_with("Root=1-67891233-"), "{header}");
+            }
         }),
     )
     .await;
