@@ -134,28 +134,30 @@ impl SqsQueue {
     ///
     /// # Errors
     /// What the queue says.
-    pub async fn bury(&self, letter: DeadLetter) -> Result<(), Error> {
-        let doing = format!("sending to the dead-letter queue {}", self.url);
-        let mut request = self.client().await.send_message().queue_url(&self.url);
-        for (name, value) in letter.attributes() {
-            let attribute = MessageAttributeValue::builder()
-                .data_type(letter::STRING)
-                .string_value(value)
-                .build()
-                .map_err(|error| Error::new(ErrorType::InvalidEvent, format!("{doing}: {error}")))?;
-            request = request.message_attributes(name, attribute);
-        }
-        request
-            .set_message_system_attributes(traced::attributes(letter.trace.as_ref()))
-            // By the message and not by its body: buried once more after a crash it is one letter, and moved back
-            // and failed again it is a new one, which must not be taken for a repetition and dropped.
-            .set_message_deduplication_id(self.is_fifo().then(|| letter.message_id.clone()))
-            .set_message_group_id(letter.group.or_else(|| self.group(&letter.body)))
-            .message_body(letter.body)
-            .send()
-            .await
-            .map_err(|error| failure(&doing, &error))?;
-        Ok(())
+    pub fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let doing = format!("sending to the dead-letter queue {}", self.url);
+            let mut request = self.client().await.send_message().queue_url(&self.url);
+            for (name, value) in letter.attributes() {
+                let attribute = MessageAttributeValue::builder()
+                    .data_type(letter::STRING)
+                    .string_value(value)
+                    .build()
+                    .map_err(|error| Error::new(ErrorType::InvalidEvent, format!("{doing}: {error}")))?;
+                request = request.message_attributes(name, attribute);
+            }
+            request
+                .set_message_system_attributes(traced::attributes(letter.trace.as_ref()))
+                // By the message and not by its body: buried once more after a crash it is one letter, and moved back
+                // and failed again it is a new one, which must not be taken for a repetition and dropped.
+                .set_message_deduplication_id(self.is_fifo().then(|| letter.message_id.clone()))
+                .set_message_group_id(letter.group.or_else(|| self.group(&letter.body)))
+                .message_body(letter.body)
+                .send()
+                .await
+                .map_err(|error| failure(&doing, &error))?;
+            Ok(())
+        })
     }
 
     /// Keeps received messages out of sight for as long as each says, from now on. What could not be done for some is
