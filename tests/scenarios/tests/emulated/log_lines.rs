@@ -47,8 +47,10 @@ async fn every_line_of_an_invocation_has_its_request_id_and_trace_at_the_top() {
             assert!(record["message"].is_string() && record.get("span").is_none(), "{record}");
         }
         assert!(all[..before].iter().all(|record| record.get("requestId").is_none()), "the init phase is no request's");
+        // What is told whatever the level is, too.
+        let is_told = |record: &Value| is_of_an_invocation(record) || record.get("_aws").is_some();
         let (first, last) = {
-            let of_one: Vec<usize> = (0..all.len()).filter(|at| is_of_an_invocation(&all[*at])).collect();
+            let of_one: Vec<usize> = (0..all.len()).filter(|at| is_told(&all[*at])).collect();
             (of_one[0], of_one[of_one.len() - 1])
         };
         assert!(last - first > 8, "{all:?}");
