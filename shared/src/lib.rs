@@ -14,7 +14,7 @@
 //! - [`registry`]: the OCI distribution specification
 //! - [`mod@transport`] is HTTP alone
 //! - [`limits`], [`retry`], [`provider`]: what may be done, when, how often
-//! - [`oci`], [`deadline`], [`error`] name nothing else of ours
+//! - [`oci`], [`deadline`], [`error`], [`mod@trace`] name nothing else of ours
 
 mod aws;
 pub mod azure;
@@ -39,4 +39,5 @@ pub mod secrets;
 pub mod settings;
 pub mod sync;
 pub mod telemetry;
+pub mod trace;
 pub mod transport;

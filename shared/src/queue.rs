@@ -6,24 +6,25 @@ mod delay;
 mod letter;
 mod message;
 mod source;
+mod traced;
 
 use std::{sync::Arc, time::Duration};
 
-use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry,
-};
-use batch::{BATCH, batches};
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue};
+use batch::BATCH;
 pub use delay::delay;
 use futures::{StreamExt, future::BoxFuture, stream};
 pub use letter::DeadLetter;
 pub use message::{FurtherTag, ImageMessage, MESSAGE_VERSION, places};
 pub use source::SourceQueues;
 use tokio::sync::OnceCell;
+pub use traced::Traced;
 
 use crate::{
     aws::{Aws, failure},
     error::{Error, ErrorType},
     oci::Digest,
+    trace::TraceHeader,
 };
 
 /// Where messages go.
@@ -31,13 +32,6 @@ pub trait Queue: Send + Sync {
     /// Sends every body, or says which one could not be sent. What was sent before a failure may be sent again by the
     /// next try: syncs are idempotent.
     fn send(&self, bodies: Vec<String>) -> BoxFuture<'_, Result<(), Error>>;
-
-    /// Puts a message aside that can never succeed, with the reason in its attributes.
-    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>>;
-
-    /// Keeps received messages out of sight for as long as each says, from now on. What could not be done for some is
-    /// done for the others.
-    fn hide(&self, messages: Vec<Hidden>) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 /// A received message, and how long nobody is to receive it again.
@@ -129,46 +123,18 @@ impl SqsQueue {
     }
 }
 
-impl Queue for SqsQueue {
-    fn send(&self, bodies: Vec<String>) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move {
-            let doing = format!("sending to the queue {}", self.url);
-            let client = self.client().await;
-            for batch in batches(&bodies) {
-                let call = fastrand::u64(..);
-                let mut request = client.send_message_batch().queue_url(&self.url);
-                for (number, body) in batch.iter().enumerate() {
-                    let entry = SendMessageBatchRequestEntry::builder()
-                        .id(number.to_string())
-                        .message_body(body)
-                        .set_message_group_id(self.group(body))
-                        .set_message_deduplication_id(self.deduplication(call, number))
-                        .build()
-                        .map_err(|error| Error::new(ErrorType::InvalidEvent, format!("{doing}: {error}")))?;
-                    request = request.entries(entry);
-                }
-                let answer = request.send().await.map_err(|error| failure(&doing, &error))?;
-                // A batch is answered with 200 even if none of it was taken.
-                if let Some(failed) = answer.failed().first() {
-                    let error_type =
-                        if failed.sender_fault() { ErrorType::InvalidConfig } else { ErrorType::Unavailable };
-                    return Err(Error::new(
-                        error_type,
-                        format!(
-                            "{doing}: {} of {} messages were not taken: {} {}",
-                            answer.failed().len(),
-                            batch.len(),
-                            failed.code(),
-                            failed.message().unwrap_or_default()
-                        ),
-                    ));
-                }
-            }
-            Ok(())
-        })
+impl SqsQueue {
+    /// The queue, for messages that belong to this trace.
+    #[must_use]
+    pub fn of_trace<'q>(&'q self, trace: Option<&'q TraceHeader>) -> Traced<'q> {
+        Traced::new(self, trace)
     }
 
-    fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
+    /// Puts a message aside that can never succeed, with the reason in its attributes.
+    ///
+    /// # Errors
+    /// What the queue says.
+    pub fn bury(&self, letter: DeadLetter) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let doing = format!("sending to the dead-letter queue {}", self.url);
             let mut request = self.client().await.send_message().queue_url(&self.url);
@@ -181,6 +147,7 @@ impl Queue for SqsQueue {
                 request = request.message_attributes(name, attribute);
             }
             request
+                .set_message_system_attributes(traced::attributes(letter.trace.as_ref()))
                 // By the message and not by its body: buried once more after a crash it is one letter, and moved back
                 // and failed again it is a new one, which must not be taken for a repetition and dropped.
                 .set_message_deduplication_id(self.is_fifo().then(|| letter.message_id.clone()))
@@ -193,12 +160,15 @@ impl Queue for SqsQueue {
         })
     }
 
-    fn hide(&self, messages: Vec<Hidden>) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move {
-            let doing = format!("setting when messages of the queue {} are visible again", self.url);
-            let calls: Vec<_> = messages.chunks(BATCH).map(|batch| self.hide_batch(&doing, batch)).collect();
-            let done: Vec<Result<(), Error>> = stream::iter(calls).buffer_unordered(HIDE_AT_ONCE).collect().await;
-            done.into_iter().collect()
-        })
+    /// Keeps received messages out of sight for as long as each says, from now on. What could not be done for some is
+    /// done for the others.
+    ///
+    /// # Errors
+    /// What the queue says of the first ones that it could not be done for.
+    pub async fn hide(&self, messages: Vec<Hidden>) -> Result<(), Error> {
+        let doing = format!("setting when messages of the queue {} are visible again", self.url);
+        let calls: Vec<_> = messages.chunks(BATCH).map(|batch| self.hide_batch(&doing, batch)).collect();
+        let done: Vec<Result<(), Error>> = stream::iter(calls).buffer_unordered(HIDE_AT_ONCE).collect().await;
+        done.into_iter().collect()
     }
 }

@@ -13,6 +13,7 @@ mod report;
 mod resolve;
 mod scan;
 mod source;
+mod stage;
 mod transfer;
 
 use std::{sync::Arc, time::Duration};
@@ -31,7 +32,10 @@ use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
 pub use scan::ScanFindings;
 pub use source::{Source, SourceDiagnosis, Withheld};
+pub use stage::STAGE;
+use stage::Stage;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{
     config::Limits,
@@ -103,7 +107,9 @@ impl Syncer {
         let tally = Tally::of(begun);
         // Each wait inside is bounded and says what it waited for; this bounds what might have been forgotten, and
         // leaves uploads that broke off at the deadline the time to be cancelled.
-        let result = deadline.bound_with_ending(Box::pin(self.rounds(request, deadline, &tally))).await;
+        let span = tracing::info_span!("sync", source = %request.source, destination = %request.destination);
+        let rounds = Box::pin(self.rounds(request, deadline, &tally).instrument(span));
+        let result = deadline.bound_with_ending(rounds).await;
         let result = result.unwrap_or_else(|passed| {
             Err(Error::new(ErrorType::DeadlineExceeded, format!("syncing {}: {passed}", request.source)))
         });
@@ -136,7 +142,7 @@ impl Syncer {
             let reason = match self.round(&task, trust).await? {
                 Round::Done(outcome, digest, None) => return Ok((outcome, Some(digest))),
                 Round::Done(outcome, digest, Some(found)) => {
-                    referrers::follow(self, &task, &digest, found).await?;
+                    Stage::Attach.run(tally, referrers::follow(self, &task, &digest, found)).await?;
                     return Ok((outcome, Some(digest)));
                 }
                 Round::Moved(reason) => reason,
@@ -182,16 +188,20 @@ impl Syncer {
     /// resolve → referrers → inventory → plan → transfer → gate → publish, and a last look at the source.
     async fn round(&self, task: &Task<'_>, trust: Trust) -> Result<Round, Error> {
         let Task { request, source, destination, tally, room } = task;
-        let there = resolve::there(&destination.repository, request.destination.target(), room).await?;
+        let there = resolve::there(&destination.repository, request.destination.target(), room);
+        let there = Stage::Resolve.run(tally, there).await?;
         // To know an image's children takes its manifest. Where that counts as a pull, it takes a reason.
         let counted = source.repository.client().provider.counts_pulls();
         let reads = request.options.referrers.wanted() && (!counted || request.tried);
         // What is filtered has another digest at the source, where tags and events speak of that one.
         let (root, filtered_from) = match &request.options.platforms {
-            None => (resolve::root(source, &request.source, there.as_ref(), reads, room).await?, None),
+            None => {
+                let root = resolve::root(source, &request.source, there.as_ref(), reads, room);
+                (Stage::Resolve.run(tally, root).await?, None)
+            }
             Some(platforms) => {
                 let wanted = Wanted { source, platforms, budget: &self.budget, room };
-                Box::pin(wanted.root(&request.source, there.as_ref())).await?
+                Stage::Resolve.run(tally, wanted.root(&request.source, there.as_ref())).await?
             }
         };
         tally.filtered_from(filtered_from.clone());
@@ -203,7 +213,8 @@ impl Syncer {
                 // What was attached later comes by events of its own, so cosign's tags need no look at an image that
                 // was there before.
                 let cosign = outcome != Outcome::Current || !request.heard || request.tried;
-                let attached = referrers::of_there(task, &digest, root.as_slice(), cosign).await?;
+                let attached = referrers::of_there(task, &digest, root.as_slice(), cosign);
+                let attached = Stage::Referrers.run(tally, attached).await?;
                 return Ok(Round::Done(outcome, digest, attached));
             }
             resolve::Root::Manifest(root) => root,
@@ -218,7 +229,7 @@ impl Syncer {
             }
         }
         if let Some(gate) = &request.options.scan_gate {
-            scan::pass(gate, source, &request.source, &root, room).await?;
+            Stage::Scan.run(tally, scan::pass(gate, source, &request.source, &root, room)).await?;
         }
         let digest = root.digest.clone();
         let of_source = filtered_from.unwrap_or_else(|| digest.clone());
@@ -247,36 +258,41 @@ impl Syncer {
     /// resolve → referrers → inventory → plan → transfer → gate → publish. Answers what is attached to the image.
     async fn copy(&self, task: &Task<'_>, trust: Trust, root: Manifest) -> Result<Findings, Copying> {
         let Task { request, source, destination, tally, room } = task;
-        let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room).await?;
+        let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room);
+        let tree = Stage::Resolve.run(tally, tree).await?;
         // A single image's manifest is not asked for where one call tells of all its blobs.
         let asked =
             |root: &Manifest| root.is_index || !destination.repository.client().provider.tells_of_many_blobs_at_once();
         let is_new = tree.present.is_empty() && !tree.only_tag && tree.root().is_some_and(asked);
         let root = tree.root().map(|root| root.digest.clone()).unwrap_or_else(|| Digest::of(b""));
-        let attached = referrers::of_new(task, &root, &tree.manifests, is_new).await?;
+        let attached = referrers::of_new(task, &root, &tree.manifests, is_new);
+        let attached = Stage::Referrers.run(tally, attached).await?;
         let gate = CommitGate::new(destination.availability.clone(), self.limits.manifest_commit_wait);
         let held = match trust {
             Trust::Nothing => Held::default(),
             Trust::Blobs | Trust::Manifests => {
-                inventory::ask(destination, &tree, self.limits.blob_concurrency, request.repeated).await?
+                let held = inventory::ask(destination, &tree, self.limits.blob_concurrency, request.repeated);
+                Stage::Inventory.run(tally, held).await?
             }
         };
         // A mount that is granted is the destination's word again.
         let mount_from = destination.mount_from.as_deref().filter(|_| trust != Trust::Nothing);
-        let plan = Plan::of(&tree, &held, mount_from);
-        plan.log(request);
-        let moved =
-            transfer::run(&plan, &source.repository, destination, &gate, &self.budget, self.limits, tally).await;
-        if let Err(error) = moved {
+        let plan = Stage::Plan.at_once(tally, || {
+            let plan = Plan::of(&tree, &held, mount_from);
+            plan.log(request);
+            plan
+        });
+        let moved = transfer::run(&plan, &source.repository, destination, &gate, &self.budget, self.limits, tally);
+        if let Err(error) = Stage::Transfer.run(tally, moved).await {
             return Err(source.explained(error, request.source.target()).await.into());
         }
-        gate.open(&plan.to_be_good(), &destination.repository.run().deadline).await?;
+        let (to_be_good, run) = (plan.to_be_good(), destination.repository.run());
+        Stage::Gate.run(tally, gate.open(&to_be_good, &run.deadline)).await?;
         let target = request.destination.target();
-        publish::run(&tree, &destination.repository, target, &gate, tally).await.map_err(|error| {
-            match error.error_type {
-                ErrorType::BlobUnavailable => Copying::Contradicted(error),
-                _ => Copying::Failed(error),
-            }
+        let put = publish::run(&tree, &destination.repository, target, &gate, tally);
+        Stage::Publish.run(tally, put).await.map_err(|error| match error.error_type {
+            ErrorType::BlobUnavailable => Copying::Contradicted(error),
+            _ => Copying::Failed(error),
         })?;
         Ok(attached)
     }
@@ -291,7 +307,8 @@ impl Task<'_> {
         if self.request.source.digest().is_some() {
             return Ok(None);
         }
-        let now = resolve::there(&self.source.repository, self.request.source.target(), &self.room).await?;
+        let now = resolve::there(&self.source.repository, self.request.source.target(), &self.room);
+        let now = Stage::Resolve.run(self.tally, now).await?;
         Ok(now.filter(|now| now != digest))
     }
 }

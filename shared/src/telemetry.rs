@@ -1,5 +1,7 @@
 //! What operators see: log lines in Lambda's JSON shape, one result line for each sync, metrics in it.
 
+mod filter;
+mod json;
 mod removal;
 
 use std::{
@@ -10,12 +12,13 @@ use std::{
 pub use removal::removal;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     request::SyncRequest,
     settings::Environment,
     sync::{Outcome, SyncReport},
+    trace::TraceHeader,
 };
 
 /// The namespace of the metrics.
@@ -30,53 +33,59 @@ const ALARMING: [&str; 3] = ["Failed", "ReplicationLag", "Throttled"];
 /// Below `WARN` only our own code is heard: HTTP and SDK crates log whole requests at their finer levels, credentials
 /// included.
 pub fn init(environment: &Environment) {
-    let level = match environment.log_level.to_ascii_uppercase().as_str() {
-        "TRACE" => LevelFilter::TRACE,
-        "DEBUG" => LevelFilter::DEBUG,
-        "WARN" => LevelFilter::WARN,
-        "ERROR" | "FATAL" => LevelFilter::ERROR,
-        _ => LevelFilter::INFO,
-    };
-    let ours = ["transfer", "on_push", "fanout", "lambda_runtime"].map(|target| (target, level));
-    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours);
-    let registry = tracing_subscriber::registry().with(targets);
-    let fmt = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(std::io::stdout);
+    let registry = tracing_subscriber::registry().with(filter::Levels::of(&environment.log_level));
     // An error means that somebody has set one up already; there is nothing better to do than to use it.
     let _ = if environment.json_logs {
-        registry.with(fmt.json().flatten_event(true).with_span_list(false)).try_init()
+        registry.with(json::JsonLines).try_init()
     } else {
-        registry.with(fmt).try_init()
+        let fmt = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
+        registry.with(fmt.with_writer(std::io::stdout)).try_init()
     };
+}
+
+/// The work that a line tells of.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Lambda's id for the invocation.
+    pub request_id: String,
+    /// The trace that it belongs to: the message's, where it came with one, else the invocation's.
+    pub trace: Option<TraceHeader>,
+}
+
+impl Work {
+    /// Writes a line that tells of it, whatever the log level is.
+    fn write(&self, mut line: Value) {
+        line["requestId"] = json!(self.request_id);
+        if let Some(trace) = &self.trace {
+            line["xrayTraceId"] = json!(trace.id());
+        }
+        let mut out = std::io::stdout().lock();
+        // Nobody is left to tell if standard output is gone.
+        let _ = writeln!(out, "{line}");
+    }
 }
 
 /// Writes a sync's result and its metrics, in one line.
 ///
 /// The line is CloudWatch embedded metric format, with the result beside the metrics; it is written whatever the log
 /// level is, since metrics are made from it.
-pub fn report(function: &str, request_id: &str, request: &SyncRequest, report: &SyncReport) {
-    let line = result_line(function, request_id, request, report, SystemTime::now());
-    let mut out = std::io::stdout().lock();
-    // Nobody is left to tell if standard output is gone.
-    let _ = writeln!(out, "{line}");
+pub fn report(function: &str, work: &Work, request: &SyncRequest, report: &SyncReport) {
+    work.write(result_line(function, request, report, SystemTime::now()));
 }
 
 /// Writes what came of something that is no sync, in one line of its own, whatever the log level is: operators count
 /// with it.
-pub fn summary(request_id: &str, what: &str, failed: bool, said: impl Serialize) {
-    let line = json!({
+pub fn summary(work: &Work, what: &str, failed: bool, said: impl Serialize) {
+    work.write(json!({
         "timestamp": rfc3339(SystemTime::now()),
         "level": if failed { "ERROR" } else { "INFO" },
         "message": what,
-        "requestId": request_id,
         what: said,
-    });
-    let mut out = std::io::stdout().lock();
-    // Nobody is left to tell if standard output is gone.
-    let _ = writeln!(out, "{line}");
+    }));
 }
 
 /// Source: CloudWatch, "Embedded metric format specification".
-fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: &SyncReport, now: SystemTime) -> Value {
+fn result_line(function: &str, request: &SyncRequest, report: &SyncReport, now: SystemTime) -> Value {
     let one_if = |is: bool| u64::from(is);
     let synced = matches!(report.outcome, Outcome::Synced | Outcome::Superseded);
     let mut metrics = vec![
@@ -101,7 +110,6 @@ fn result_line(function: &str, request_id: &str, request: &SyncRequest, report: 
         "timestamp": rfc3339(now),
         "level": if report.outcome == Outcome::Failed { "ERROR" } else { "INFO" },
         "message": "result",
-        "requestId": request_id,
         "Function": function,
         "Destination": request.destination.registry(),
         "result": report,
@@ -140,14 +148,11 @@ pub struct BatchCounts {
 }
 
 /// Writes what became of a batch, and its metrics, in one line; whatever the log level is.
-pub fn batch(function: &str, request_id: &str, counts: &BatchCounts) {
-    let line = batch_line(function, request_id, counts, SystemTime::now());
-    let mut out = std::io::stdout().lock();
-    // Nobody is left to tell if standard output is gone.
-    let _ = writeln!(out, "{line}");
+pub fn batch(function: &str, work: &Work, counts: &BatchCounts) {
+    work.write(batch_line(function, counts, SystemTime::now()));
 }
 
-fn batch_line(function: &str, request_id: &str, counts: &BatchCounts, now: SystemTime) -> Value {
+fn batch_line(function: &str, counts: &BatchCounts, now: SystemTime) -> Value {
     let metrics = [
         ("Messages", counts.messages),
         ("MessagesDone", counts.done),
@@ -169,7 +174,6 @@ fn batch_line(function: &str, request_id: &str, counts: &BatchCounts, now: Syste
         "timestamp": rfc3339(now),
         "level": "INFO",
         "message": "batch",
-        "requestId": request_id,
         "Function": function,
     });
     for (name, value) in metrics {

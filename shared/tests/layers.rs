@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 13] = [
     &["registry", "request"],
     &["transport"],
     &["limits", "retry", "provider"],
-    &["deadline", "error", "oci"],
+    &["deadline", "error", "oci", "trace"],
 ];
 
 fn row(module: &str) -> Option<usize> {

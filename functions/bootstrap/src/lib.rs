@@ -16,13 +16,14 @@ use transfer::{
     deadline::Deadline,
     error::{Error, ErrorType},
     oci::Digest,
-    queue::{ImageMessage, Queue},
+    queue::{ImageMessage, Queue, Traced},
     registry::{Run, Side},
     request::{RemovalRequest, SyncRequest},
     rules::{Pushed, Verdict},
     settings::{Environment, variable},
     sync::{Begun, RemovalReport, SyncReport},
-    telemetry,
+    telemetry::{self, Work},
+    trace::TraceHeader,
 };
 
 /// MiB of memory for which Lambda gives one virtual CPU (AWS Lambda developer guide, "Configure Lambda function memory").
@@ -38,8 +39,9 @@ const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 pub struct Invocation {
     /// The event.
     pub payload: Value,
-    /// Lambda's id for it, which all its log lines carry.
-    pub request_id: String,
+    /// Lambda's id for it, and the trace that its work belongs to; all its log lines carry them, and the messages that
+    /// it sends the trace.
+    pub work: Work,
     /// When its work must have ended, time to report left over.
     pub deadline: Deadline,
     /// When its report must have ended, with a moment left for the answer.
@@ -47,6 +49,12 @@ pub struct Invocation {
 }
 
 impl Invocation {
+    /// The queue that messages of this work go to, where there is one.
+    #[must_use]
+    pub fn queue<'a>(&'a self, app: &'a App) -> Option<Traced<'a>> {
+        Some(app.queue.as_ref()?.of_trace(self.work.trace.as_ref()))
+    }
+
     /// Syncs the first of `place`, whose others are further tags of its image, and reports it; `None` where there is none.
     /// Where there is a queue and the time runs out, the rest of the work goes there with the further tags, and the outcome
     /// is `continued`; that the message could not be sent leaves the failure that the time ran out.
@@ -57,14 +65,14 @@ impl Invocation {
             None => self.deadline,
         };
         let mut report = app.syncer.go_on(request, begun, deadline).await;
-        if let (Some(queue), Some(left)) = (&app.queue, report.left.take()) {
-            match self.ends.bound(hand_over(queue, place, left)).await {
+        if let (Some(queue), Some(left)) = (self.queue(app), report.left.take()) {
+            match self.ends.bound(hand_over(&queue, place, left)).await {
                 Ok(Ok(())) => report.continued(),
                 Ok(Err(error)) => tracing::error!(error = %error, "the rest of the work could not be handed over"),
                 Err(passed) => tracing::error!(error = %passed, "the rest of the work could not be handed over"),
             }
         }
-        telemetry::report(&app.environment.function_name, &self.request_id, request, &report);
+        telemetry::report(&app.environment.function_name, &self.work, request, &report);
         match report.awaits.take() {
             Some(subject) => Some(Box::pin(self.image_first(app, request, &subject)).await.unwrap_or(report)),
             None => Some(report),
@@ -130,7 +138,7 @@ impl Invocation {
         deleted: &Pushed,
     ) -> Result<(RemovalReport, Option<SyncReport>), Error> {
         let report = app.remover.run(request, self.deadline).await;
-        telemetry::removal(&app.environment.function_name, &self.request_id, request, &report);
+        telemetry::removal(&app.environment.function_name, &self.work, request, &report);
         if !report.source_is_back {
             return Ok((report, None));
         }
@@ -211,7 +219,9 @@ where
             // Of the margin, the first part is for what must not be left behind, the rest for saying what was done.
             let ending = (report - work).min(LONGEST_ENDING) / 2;
             let (deadline, ends) = (Deadline::after(work).with_ending(ending), Deadline::after(report));
-            let invocation = Invocation { payload, request_id: context.request_id, deadline, ends };
+            let trace = context.xray_trace_id.as_deref().and_then(TraceHeader::read);
+            let work = Work { request_id: context.request_id, trace };
+            let invocation = Invocation { payload, work, deadline, ends };
             handler(Arc::clone(&app), invocation)
         });
         match lambda_runtime::run(serve).await {

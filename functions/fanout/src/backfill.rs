@@ -15,8 +15,9 @@ use transfer::{
 /// What the backfill met; what it found until then is enqueued all the same.
 pub(crate) async fn run(app: &App, invocation: &Invocation, order: &Order) -> Result<(), Error> {
     let times = Times { deadline: invocation.deadline, ends: invocation.ends };
-    let queue = app.queue.as_ref().map(|queue| queue as &dyn Queue);
+    let queue = invocation.queue(app);
+    let queue = queue.as_ref().map(|queue| queue as &dyn Queue);
     let (summary, result) = Box::pin(app.backfiller.run(order, queue, times)).await;
-    telemetry::summary(&invocation.request_id, "backfill", result.is_err(), summary);
+    telemetry::summary(&invocation.work, "backfill", result.is_err(), summary);
     result
 }

@@ -8,6 +8,8 @@ use std::{
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use bootstrap::{HandlerError, Invocation};
+use serde_json::Value;
+use tracing::Instrument;
 use transfer::{
     compose::App,
     deadline::Deadline,
@@ -16,7 +18,7 @@ use transfer::{
     request::{RemovalRequest, SyncRequest},
     rules::Pushed,
     sync::Outcome,
-    telemetry::{self, BatchCounts},
+    telemetry::{self, BatchCounts, Work},
 };
 
 use crate::{
@@ -30,7 +32,18 @@ use crate::{
 /// to its queue's visibility timeout, and the batch goes on.
 const HIDING: Duration = Duration::from_secs(5);
 
-/// What became of a message.
+/// What became of a message in the end.
+enum Became {
+    Done,
+    Ignored,
+    /// Put into the dead-letter queue.
+    Buried,
+    /// Failed, and back in its queue.
+    Returned,
+    Unfinished,
+}
+
+/// How the work on a message ended.
 enum End {
     /// All that it asked for was done, or handed on.
     Done,
@@ -57,21 +70,25 @@ pub(crate) async fn handle(app: Arc<App>, mut invocation: Invocation) -> Result<
     let mut untouched = Vec::new();
     for record in records {
         let end = if admission.admits(record.order(), invocation.deadline.left()) {
-            one(&app, &invocation, &admission, &record).await
+            let work = of_message(&invocation, &record);
+            let span = tracing::info_span!("message", message_id = record.id, xrayTraceId = tracing::field::Empty);
+            if let Some(trace) = &work.work.trace {
+                span.record("xrayTraceId", trace.id());
+            }
+            Box::pin(whole(&app, &work, &admission, &record).instrument(span)).await
         } else {
-            End::Unfinished
+            Became::Unfinished
         };
         match end {
-            End::Done => counts.done += 1,
-            End::Ignored => counts.ignored += 1,
-            End::Failed(error) if buried(&app, &invocation, &record, &error).await => counts.buried += 1,
-            End::Failed(error) => {
+            Became::Done => counts.done += 1,
+            Became::Ignored => counts.ignored += 1,
+            Became::Buried => counts.buried += 1,
+            Became::Returned => {
                 counts.failed += 1;
-                comes_again(&app, &invocation, &record, &error).await;
                 admission.returned(record.order());
                 response.add_failure(record.id);
             }
-            End::Unfinished => {
+            Became::Unfinished => {
                 counts.unfinished += 1;
                 admission.returned(record.order());
                 response.add_failure(record.id.clone());
@@ -80,8 +97,33 @@ pub(crate) async fn handle(app: Arc<App>, mut invocation: Invocation) -> Result<
         }
     }
     give_back(&app, &invocation, &untouched).await;
-    telemetry::batch(&app.environment.function_name, &invocation.request_id, &counts);
+    telemetry::batch(&app.environment.function_name, &invocation.work, &counts);
     Ok(response)
+}
+
+/// The invocation, for one message's work: what belongs to the trace that the message was sent in.
+fn of_message(invocation: &Invocation, record: &Record) -> Invocation {
+    let trace = record.trace.clone().or_else(|| invocation.work.trace.clone());
+    Invocation {
+        payload: Value::Null,
+        work: Work { request_id: invocation.work.request_id.clone(), trace },
+        deadline: invocation.deadline,
+        ends: invocation.ends,
+    }
+}
+
+/// Does what one message asks for, and sees to it where it could not be done.
+async fn whole(app: &App, invocation: &Invocation, admission: &Admission, record: &Record) -> Became {
+    match one(app, invocation, admission, record).await {
+        End::Done => Became::Done,
+        End::Ignored => Became::Ignored,
+        End::Unfinished => Became::Unfinished,
+        End::Failed(error) if buried(app, invocation, record, &error).await => Became::Buried,
+        End::Failed(error) => {
+            comes_again(app, invocation, record, &error).await;
+            Became::Returned
+        }
+    }
 }
 
 /// Does what one message asks for.
@@ -170,7 +212,7 @@ fn is_old(request: &SyncRequest, now: SystemTime) -> bool {
 /// Not in a FIFO queue, where they would end up behind what comes after this message. `false`: they are to be done
 /// here, one after the other; a queue that takes no messages makes none of theirs a bad one.
 async fn queued(app: &App, invocation: &Invocation, record: &Record, places: &[Vec<SyncRequest>]) -> bool {
-    let Some(queue) = &app.queue else { return false };
+    let Some(queue) = invocation.queue(app) else { return false };
     let messages = places.iter().filter_map(|place| ImageMessage::of(place));
     let bodies: Result<Vec<String>, _> = messages.map(|message| serde_json::to_string(&message)).collect();
     let Ok(bodies) = bodies else { return false };
@@ -206,6 +248,7 @@ async fn buried(app: &App, invocation: &Invocation, record: &Record, error: &Err
         reason: error.clone(),
         message_id: record.id.clone(),
         group: record.group.clone(),
+        trace: invocation.work.trace.clone(),
     };
     let trouble = match invocation.ends.bound(dead_letters.bury(letter)).await {
         Ok(Ok(())) => return true,

@@ -1,6 +1,7 @@
 //! A message as it came from its queue.
 
 use aws_lambda_events::sqs::SqsMessage;
+use transfer::trace::TraceHeader;
 
 /// A message as it came from its queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(crate) struct Record {
     /// Its group: FIFO queues keep order within it, standard ones share their work out by it.
     pub(crate) group: Option<String>,
     pub(crate) queue_arn: Option<String>,
+    /// The trace that it was sent in.
+    pub(crate) trace: Option<TraceHeader>,
 }
 
 impl Record {
@@ -24,6 +27,7 @@ impl Record {
             id: message.message_id.filter(|id| !id.is_empty())?,
             received: attribute("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1),
             group: attribute("MessageGroupId"),
+            trace: attribute("AWSTraceHeader").and_then(|header| TraceHeader::read(&header)),
             body: message.body.unwrap_or_default(),
             receipt: message.receipt_handle,
             queue_arn: message.event_source_arn,

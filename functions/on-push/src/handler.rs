@@ -51,8 +51,8 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
         Verdict::Ignore(reason) => return Ok(ignored(reason.to_owned())),
     };
     requests.iter_mut().for_each(|request| request.heard = true);
-    if let (Some(queue), 2..) = (&app.queue, requests.len()) {
-        let sent = invocation.ends.bound(queued(queue, &requests)).await;
+    if let (Some(queue), 2..) = (invocation.queue(&app), requests.len()) {
+        let sent = invocation.ends.bound(queued(&queue, &requests)).await;
         return Ok(sent.map_err(|passed| {
             Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
         })??);
@@ -65,8 +65,8 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
         let request = SyncRequest { repeated, tried, ..request };
         let place = [request];
         let Some(mut report) = invocation.sync(&app, &place, &Begun::default()).await else { continue };
-        if let (Outcome::Held, Some(queue)) = (report.outcome, &app.queue) {
-            waits(&invocation, queue, &place, &mut report).await;
+        if let (Outcome::Held, Some(queue)) = (report.outcome, invocation.queue(&app)) {
+            waits(&invocation, &queue, &place, &mut report).await;
         }
         results.push(report);
     }

@@ -1,6 +1,6 @@
 //! A dead letter: what was asked, unchanged, and why it can't be done. Pure.
 
-use crate::error::Error;
+use crate::{error::Error, trace::TraceHeader};
 
 /// A message that can never succeed, to be put aside.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct DeadLetter {
     pub message_id: String,
     /// Its group there, FIFO or fair.
     pub group: Option<String>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceHeader>,
 }
 
 /// Body and attributes of a message in all. Source: Amazon SQS developer guide, "Message quotas", since 2025-08.
@@ -74,6 +76,7 @@ mod tests {
             reason: Error::new(ErrorType::Denied, message),
             message_id: "059f36b4".to_owned(),
             group: None,
+            trace: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is attached to an image after the image was synced: a signature, an SBOM. It goes where its image is.
 
 use super::{
-    Outcome, Syncer, Task,
+    Outcome, Stage, Syncer, Task,
     referrers::{self, Subject, Trouble},
 };
 use crate::{
@@ -32,7 +32,8 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
             None => return Ok(Late::Ignored(format!("its tag `{tag}` belongs to no other image"))),
         },
         None => {
-            let manifest = source.manifest(request.source.target(), request.source.digest(), room).await?;
+            let manifest = source.manifest(request.source.target(), request.source.digest(), room);
+            let manifest = Stage::Resolve.run(tally, manifest).await?;
             let types = referrers::types_of(&manifest);
             match manifest.subject {
                 Some(_) if !request.options.referrers.take(&types) => {
@@ -44,10 +45,12 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
         }
     };
     for _ in 0..MAX_DEPTH {
-        if destination.repository.head_manifest(subject.as_str()).await?.is_some() {
+        let there = Stage::Resolve.run(tally, destination.repository.head_manifest(subject.as_str())).await?;
+        if there.is_some() {
             let subjects = vec![Subject { digest: subject.clone(), is_new: false }];
-            let attached = referrers::find(task, subjects, true, false).await;
-            referrers::follow(syncer, task, &subject, attached.map_err(Trouble::into_error)).await?;
+            let found = Stage::Referrers.run(tally, referrers::find(task, subjects, true, false)).await;
+            let found = found.map_err(Trouble::into_error);
+            Stage::Attach.run(tally, referrers::follow(syncer, task, &subject, found)).await?;
             let outcome = if tally.has_pushed_referrers() { Outcome::Synced } else { Outcome::Current };
             let digest = match request.source.digest() {
                 Some(digest) => digest.clone(),
@@ -66,7 +69,8 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
             return Ok(Late::There(outcome, digest));
         }
         // A signature of an SBOM may come before its SBOM.
-        match source.repository.manifest(subject.as_str(), Some(&subject), room).await {
+        let above = source.repository.manifest(subject.as_str(), Some(&subject), room);
+        match Stage::Resolve.run(tally, above).await {
             Ok(manifest) => match manifest.subject {
                 Some(above) => subject = above,
                 None => return Ok(Late::Awaits(subject)),

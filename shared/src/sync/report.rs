@@ -1,7 +1,7 @@
 //! What a sync did, as its result says it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +11,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::continuation::{Begun, HalfSent};
+use super::{
+    continuation::{Begun, HalfSent},
+    stage,
+};
 use crate::{
     error::{Class, Error, ErrorType},
     oci::{Blob, Digest},
@@ -74,6 +77,8 @@ pub struct SyncReport {
     pub throttled: u32,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// How long each stage took, in milliseconds, all rounds together; those that were not come to are not named.
+    pub stages: BTreeMap<&'static str, u64>,
     /// The most bytes that were held at once: of blobs and manifests on their way, and unread in connections.
     pub peak_buffer_bytes: u64,
     /// Why there was nothing to do yet.
@@ -192,6 +197,8 @@ pub(super) struct Tally {
     cut: Mutex<Vec<String>>,
     /// The digest at the source of what was filtered.
     filtered_from: Mutex<Option<Digest>>,
+    /// How long each stage took.
+    stages: Mutex<BTreeMap<&'static str, Duration>>,
 }
 
 impl Tally {
@@ -292,6 +299,16 @@ impl Tally {
         Arc::clone(&self.read)
     }
 
+    /// A stage of this name took so long.
+    pub(super) fn took(&self, stage: &'static str, time: Duration) {
+        *locked(&self.stages).entry(stage).or_default() += time;
+    }
+
+    /// How long each stage took, in milliseconds.
+    pub(super) fn stages(&self) -> BTreeMap<&'static str, u64> {
+        locked(&self.stages).iter().map(|(name, time)| (*name, stage::millis(*time))).collect()
+    }
+
     pub(super) fn report(
         &self,
         request: &SyncRequest,
@@ -347,7 +364,8 @@ impl Tally {
             },
             retries: source.retries + destination.retries,
             throttled: source.throttled + destination.throttled,
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: stage::millis(took),
+            stages: self.stages(),
             peak_buffer_bytes,
             reason,
             error_type: error.as_ref().map(|error| error.error_type.name()),

@@ -1,17 +1,17 @@
 //! What operators see of a tag that followed one that was deleted.
 
-use std::{io::Write, time::SystemTime};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{NAMESPACE, millis, rfc3339};
+use super::{NAMESPACE, Work, millis, rfc3339};
 use crate::{
     request::RemovalRequest,
     sync::{RemovalOutcome, RemovalReport},
 };
 
 /// Writes a removal's result and its metrics, in one line, whatever the log level is.
-pub fn removal(function: &str, request_id: &str, request: &RemovalRequest, report: &RemovalReport) {
+pub fn removal(function: &str, work: &Work, request: &RemovalRequest, report: &RemovalReport) {
     let metrics = [
         ("Untagged", "Count", u64::from(report.outcome == RemovalOutcome::Untagged)),
         ("Deleted", "Count", u64::from(report.outcome == RemovalOutcome::Deleted)),
@@ -34,7 +34,6 @@ pub fn removal(function: &str, request_id: &str, request: &RemovalRequest, repor
         "timestamp": rfc3339(now),
         "level": if report.error.is_some() { "ERROR" } else { "INFO" },
         "message": "result",
-        "requestId": request_id,
         "Function": function,
         "Destination": request.destination.registry(),
         "result": report,
@@ -42,7 +41,5 @@ pub fn removal(function: &str, request_id: &str, request: &RemovalRequest, repor
     for (name, _, value) in metrics {
         line[name] = json!(value);
     }
-    let mut out = std::io::stdout().lock();
-    // Nobody is left to tell if standard output is gone.
-    let _ = writeln!(out, "{line}");
+    work.write(line);
 }

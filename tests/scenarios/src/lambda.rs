@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -78,6 +81,9 @@ pub const MAX_RESPONSE: usize = 6 * 1024 * 1024;
 
 /// How long a function may take to its first poll. Lambda gives 10 s; a debug build on a busy machine may want more.
 const INIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Each invocation is of a trace of its own, whatever the function.
+static TRACES: AtomicU64 = AtomicU64::new(1);
 
 struct Shared {
     identity: Identity,
@@ -283,7 +289,10 @@ impl Shared {
             .header("Lambda-Runtime-Invoked-Function-Arn", format!("arn:aws:lambda:{region}:{account}:function:{name}"))
             .header(
                 "Lambda-Runtime-Trace-Id",
-                format!("Root=1-67891233-{};Parent=53995c3f42cd8ad8;Sampled=0", &invocation.id.replace('-', "")[..24]),
+                format!(
+                    "Root=1-67891233-{:024x};Parent=53995c3f42cd8ad8;Sampled=0",
+                    TRACES.fetch_add(1, Ordering::Relaxed)
+                ),
             )
             .body(Full::new(invocation.event))
             .expect("these headers are valid");

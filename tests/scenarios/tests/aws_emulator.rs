@@ -7,7 +7,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::As
 use aws_sdk_sqs::{
     config::{Credentials, SharedCredentialsProvider},
     error::ProvideErrorMetadata,
-    types::{MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry},
+    types::{
+        MessageAttributeValue, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
+        MessageSystemAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
+    },
 };
 use emulator::aws::{ApiError, Aws};
 use scenarios::http_client::client;
@@ -43,11 +46,14 @@ async fn sqs_speaks_to_the_sdk() {
         .unwrap();
     assert_eq!(sqs.get_queue_url().queue_name("dead").send().await.unwrap().queue_url.unwrap(), dead);
     let attribute = MessageAttributeValue::builder().data_type("String").string_value("Denied").build().unwrap();
+    let header = "Root=1-5759e988-bd862e3fe1be46a994272793";
+    let traced = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().unwrap();
     let entry = |id: &str, body: &str| {
         SendMessageBatchRequestEntry::builder()
             .id(id)
             .message_body(body)
             .message_attributes("error_type", attribute.clone())
+            .message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, traced.clone())
             .build()
             .unwrap()
     };
@@ -74,6 +80,8 @@ async fn sqs_speaks_to_the_sdk() {
     let message = &received.messages()[0];
     assert_eq!(message.body(), Some("hello"));
     assert_eq!(message.attributes().unwrap()[&MessageSystemAttributeName::ApproximateReceiveCount], "1");
+    assert_eq!(message.attributes().unwrap()[&MessageSystemAttributeName::AwsTraceHeader], header);
+    assert!(sent.successful()[0].md5_of_message_system_attributes().is_some());
     assert_eq!(message.message_attributes().unwrap()["error_type"], attribute);
     assert_eq!(message.md5_of_message_attributes(), sent.successful()[0].md5_of_message_attributes());
     let handle = message.receipt_handle().unwrap();

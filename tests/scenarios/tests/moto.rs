@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_sqs::types::{
+    MessageSystemAttributeName, MessageSystemAttributeNameForSends, MessageSystemAttributeValue, QueueAttributeName,
+};
 use emulator::{Action, Fault, Image, Kind};
 use scenarios::{
     Function, World,
@@ -84,6 +86,29 @@ async fn what_is_buried_is_moved_back_and_done_once_its_trouble_is_mended() {
                 "the hopeless one is a letter again"
             );
             assert_eq!(world.destination.journal().count(Kind::ManifestPut), 1, "the others are not touched");
+        }),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_trace_goes_through_a_queue_that_is_not_ours() {
+    watched(
+        LIMIT,
+        Box::pin(async {
+            let (world, moto) = (world(&[]).await, Moto::start().await);
+            let (work, dead) = (moto.create("work", &[]).await, moto.create("dead", &[]).await);
+            let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=3fe1be46a9942727;Sampled=1";
+            let traced =
+                MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().unwrap();
+            let request = moto.sqs().send_message().queue_url(&work).message_body("no JSON");
+            let request = request.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, traced);
+            request.send().await.unwrap();
+            let mut function = fanout(&world, &moto, &work, &dead).await;
+            moto.deliver(&work, 10, &mut function, LIMIT).await.unwrap();
+            // Moto leaves it out of what comes in batches.
+            let letter = moto.receive(&dead, 10).await.remove(0);
+            assert_eq!(letter.attributes.unwrap()[&MessageSystemAttributeName::AwsTraceHeader], header);
         }),
     )
     .await;

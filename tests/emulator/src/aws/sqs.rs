@@ -86,6 +86,12 @@ impl Sqs {
         self.send_entry(queue, &json!({ "MessageBody": body, "MessageGroupId": group }))
     }
 
+    /// Puts a message into a queue that belongs to the trace of this header. Answers its id.
+    pub fn send_traced(&self, queue: &str, body: &str, header: &str) -> String {
+        let header = json!({ "DataType": "String", "StringValue": header });
+        self.send_entry(queue, &json!({ "MessageBody": body, "MessageSystemAttributes": { "AWSTraceHeader": header } }))
+    }
+
     fn send_entry(&self, queue: &str, entry: &Value) -> String {
         let outgoing = Outgoing::parse(entry).expect("SQS takes this body");
         let mut state = lock(&self.state);

@@ -120,29 +120,6 @@ async fn a_failure_is_a_line_of_its_own_kind() {
 }
 
 #[tokio::test]
-async fn every_line_of_an_invocation_is_a_record_with_its_request_id() {
-    watched(async {
-        let (world, image) = world().await;
-        let mut function = world.function("on-push", &[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await;
-        pushed(&mut function, "team/app", "v1", &image.digest).await;
-        metric_lines(&function, 1).await;
-        let planned = function.records().into_iter().any(|record| record["message"] == "planned");
-        assert!(planned, "the plan is logged before anything moves");
-        for line in function.lines() {
-            let record: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no record: {line}"));
-            assert!(record["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
-            assert!(record["level"].is_string() && record["message"].is_string(), "{line}");
-        }
-        let with_work = |record: &Value| record["message"] == "planned" || record.get("_aws").is_some();
-        for record in function.records().iter().filter(|record| with_work(record)) {
-            let id = record["requestId"].as_str().or_else(|| record["span"]["requestId"].as_str());
-            assert!(id.is_some_and(|id| id.starts_with("8476a536-")), "{record}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn metrics_do_not_depend_on_the_log_level() {
     watched(async {
         let (world, image) = world().await;

@@ -58,7 +58,8 @@ pub struct Attribute {
 pub(super) struct Outgoing {
     pub(super) body: String,
     pub(super) attributes: BTreeMap<String, Attribute>,
-    pub(super) trace_header: Option<String>,
+    /// Beside the message: counts for no limit.
+    pub(super) system: BTreeMap<String, Attribute>,
     pub(super) group: Option<String>,
     pub(super) deduplication_id: Option<String>,
     pub(super) delay: Option<u64>,
@@ -69,7 +70,7 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 const MAX_ENTRIES: usize = 10;
 
 impl Outgoing {
-    /// Checks `MessageBody`, `MessageAttributes`, `DelaySeconds`, `MessageGroupId` and `MessageDeduplicationId`.
+    /// Checks `MessageBody`, `MessageAttributes`, `MessageSystemAttributes`, `DelaySeconds`, `MessageGroupId` and `MessageDeduplicationId`.
     pub(super) fn parse(entry: &Value) -> Result<Self, ApiError> {
         let text = |name: &str| entry[name].as_str().map(str::to_owned);
         let body = text("MessageBody").ok_or_else(|| missing("MessageBody"))?;
@@ -100,7 +101,7 @@ impl Outgoing {
         Ok(Self {
             body,
             attributes,
-            trace_header: entry["MessageSystemAttributes"]["AWSTraceHeader"]["StringValue"].as_str().map(str::to_owned),
+            system: system_attributes(&entry["MessageSystemAttributes"])?,
             group: text("MessageGroupId"),
             deduplication_id: text("MessageDeduplicationId"),
             delay,
@@ -123,8 +124,29 @@ impl Outgoing {
         if !self.attributes.is_empty() {
             sums["MD5OfMessageAttributes"] = md5_of_attributes(&self.attributes).into();
         }
+        if !self.system.is_empty() {
+            sums["MD5OfMessageSystemAttributes"] = md5_of_attributes(&self.system).into();
+        }
         sums
     }
+}
+
+/// The one that senders may give is `AWSTraceHeader`. Source: Amazon SQS API reference, `SendMessage`.
+fn system_attributes(value: &Value) -> Result<BTreeMap<String, Attribute>, ApiError> {
+    let of_one = |(name, value): (&String, &Value)| {
+        let attribute = attribute(name, value)?;
+        let text = attribute.string.as_deref().unwrap_or_default();
+        match name.as_str() {
+            "AWSTraceHeader"
+                if attribute.data_type == "String" && text.split(';').any(|part| part.starts_with("Root=1-")) =>
+            {
+                Ok((name.clone(), attribute))
+            }
+            "AWSTraceHeader" => Err(invalid(format!("Message system attribute {name} has an invalid value."))),
+            _ => Err(invalid(format!("Message system attribute name '{name}' is invalid."))),
+        }
+    };
+    value.as_object().into_iter().flatten().map(of_one).collect()
 }
 
 /// The entries of a batch with their ids, after the checks that refuse a batch as a whole.

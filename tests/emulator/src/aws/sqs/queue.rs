@@ -148,8 +148,8 @@ impl Queue {
         if let Some(group) = &outgoing.group {
             system.insert("MessageGroupId".into(), group.clone());
         }
-        if let Some(trace) = &outgoing.trace_header {
-            system.insert("AWSTraceHeader".into(), trace.clone());
+        for (name, attribute) in &outgoing.system {
+            system.insert(name.clone(), attribute.string.clone().unwrap_or_default());
         }
         if self.fifo() {
             if outgoing.group.is_none() {

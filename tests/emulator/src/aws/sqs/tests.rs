@@ -186,6 +186,26 @@ async fn message_attributes_come_back_with_their_sum() {
     assert_eq!(call(&sqs, "SendMessage", bad).await.unwrap_err().code, "InvalidParameterValue");
 }
 
+#[tokio::test]
+async fn a_trace_header_goes_beside_the_message_and_no_other_system_attribute_is_taken() {
+    let (sqs, url) = sqs();
+    let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=3fe1be46a9942727;Sampled=1";
+    let attributes = json!({ "AWSTraceHeader": { "DataType": "String", "StringValue": header } });
+    // The largest body leaves no room: the header counts for nothing.
+    let body = "x".repeat(1 << 20);
+    let sent = json!({ "QueueUrl": url, "MessageBody": body, "MessageSystemAttributes": attributes });
+    let sent = call(&sqs, "SendMessage", sent).await.unwrap();
+    assert_eq!(sent["MD5OfMessageSystemAttributes"].as_str().map(str::len), Some(32));
+    let event = sqs.receive_event(&url, 1).unwrap();
+    assert_eq!(event["Records"][0]["attributes"]["AWSTraceHeader"], header);
+    assert_eq!(event["Records"][0]["messageAttributes"], json!({}));
+    for (name, value) in [("AWSTraceHeader", "one"), ("SenderId", "me")] {
+        let bad = json!({ name: { "DataType": "String", "StringValue": value } });
+        let bad = json!({ "QueueUrl": url, "MessageBody": "x", "MessageSystemAttributes": bad });
+        assert_eq!(call(&sqs, "SendMessage", bad).await.unwrap_err().code, "InvalidParameterValue");
+    }
+}
+
 #[test]
 fn the_sum_of_attributes_is_that_of_a_real_answer() {
     let attributes = json!({
