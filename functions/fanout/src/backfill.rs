@@ -17,6 +17,7 @@ pub(crate) async fn run(app: &App, invocation: &Invocation, order: &Order) -> Re
     let times = Times { deadline: invocation.deadline, ends: invocation.ends };
     let queue = app.queue.as_ref().map(|queue| queue as &dyn Queue);
     let (summary, result) = Box::pin(app.backfiller.run(order, queue, times)).await;
-    telemetry::summary(&invocation.request_id, "backfill", result.is_err(), summary);
+    let failed = summary.error_type.is_some();
+    telemetry::summary(&invocation.request_id, "backfill", failed, summary);
     result
 }
