@@ -20,7 +20,7 @@ use walk::{Stop, Walk};
 use crate::{
     config::Config,
     deadline::Deadline,
-    error::{Error, ErrorType},
+    error::{Class, Error, ErrorType},
     limits::ByteBudget,
     queue::Queue,
     registry::{Listing, Run, Side},
@@ -77,8 +77,7 @@ impl Backfiller {
         };
         let result = self.listed(order, queue, times, &mut summary).await;
         if let Err(error) = &result {
-            summary.error_type = Some(error.error_type.name());
-            summary.error_message = Some(error.message.clone());
+            summary.failed_with(error);
         }
         (summary, result)
     }
@@ -103,13 +102,25 @@ impl Backfiller {
         // What was found is worth sending, however it ended.
         let sent = walk.send_all().await;
         summary.counts = walk.counts();
+        if let Some(error) = walk.failure() {
+            summary.failed_with(error);
+        }
         match (stopped, sent) {
-            (Err(Stop::Failed(error)), _) | (_, Err(error)) => Err(error),
+            (Err(Stop::Unsent(error)), _) | (_, Err(error)) => Err(error),
             (Ok(()), Ok(())) => {
                 summary.finished = true;
                 Ok(())
             }
-            (Err(Stop::Time), Ok(())) => {
+            // An invocation that came further keeps that, and the next one, which comes no further, waits for its next try.
+            (Err(Stop::Failed(error)), Ok(()))
+                if error.class() == Class::Never || !walk.has_moved() || queue.is_none() =>
+            {
+                Err(error)
+            }
+            (Err(stopped), Ok(())) => {
+                if let Stop::Failed(error) = stopped {
+                    summary.failed_with(&error);
+                }
                 let cursor = walk.into_cursor();
                 if cursor.stuck >= MOST_STUCK {
                     let at = [cursor.registry.as_deref(), cursor.repository.as_deref()];

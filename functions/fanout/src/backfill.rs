@@ -18,6 +18,7 @@ pub(crate) async fn run(app: &App, invocation: &Invocation, order: &Order) -> Re
     let queue = invocation.queue(app);
     let queue = queue.as_ref().map(|queue| queue as &dyn Queue);
     let (summary, result) = Box::pin(app.backfiller.run(order, queue, times)).await;
-    telemetry::summary(&invocation.work, "backfill", result.is_err(), summary);
+    let failed = summary.error_type.is_some();
+    telemetry::summary(&invocation.work, "backfill", failed, summary);
     result
 }

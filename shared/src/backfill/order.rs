@@ -104,10 +104,18 @@ impl Order {
         }
     }
 
+    /// The message that does the same for one repository, or for those of a glob, alone.
+    pub(super) fn of_one(&self, repository: String) -> Result<String, Error> {
+        Self { repository: Some(repository), cursor: None, ..self.clone() }.message()
+    }
+
     /// The message that goes on from `cursor`.
     pub(super) fn continued(&self, cursor: Cursor) -> Result<String, Error> {
-        let version = Some(MESSAGE_VERSION);
-        let message = Message { version, backfill: Self { cursor: Some(cursor), ..self.clone() } };
+        Self { cursor: Some(cursor), ..self.clone() }.message()
+    }
+
+    fn message(self) -> Result<String, Error> {
+        let message = Message { version: Some(MESSAGE_VERSION), backfill: self };
         serde_json::to_string(&message).map_err(|error| Error::new(ErrorType::InvalidEvent, error.to_string()))
     }
 }
@@ -206,6 +214,11 @@ impl<'r> Plan<'r> {
             )]));
         }
         Ok(Self { scopes, unlisted, rules, tags, since })
+    }
+
+    /// Whether it is about one repository, by its name: what fails of that is the order's failure.
+    pub(super) fn is_of_one_repository(&self) -> bool {
+        matches!(self.scopes.as_slice(), [Scope { repositories: Repositories::Named(names), .. }] if names.len() == 1)
     }
 }
 

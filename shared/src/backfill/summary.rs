@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::transport::MeterReading;
+use crate::{error::Error, transport::MeterReading};
 
 /// What was counted. `matched` is `current`, `missing`, `different` and `kept` together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ pub struct Counts {
     pub invocations: u32,
     /// Repositories that were listed to their end.
     pub repositories: u64,
+    /// Repositories, or lists of them, that could not be listed or compared to their end: put apart, and left behind.
+    pub failed: u64,
     /// Tags that were listed.
     pub listed: u64,
     /// Tags of signatures and other attachments, which go with their image and are left to it.
@@ -75,10 +77,18 @@ pub struct Summary {
     /// Rules without a `source.registry`: there is nothing that could be listed for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unlisted_rules: Vec<String>,
-    /// Why it failed.
+    /// Why it failed, or the first of `failed` in this invocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_type: Option<&'static str>,
     /// Likewise, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
+}
+
+impl Summary {
+    /// Says why.
+    pub(super) fn failed_with(&mut self, error: &Error) {
+        self.error_type = Some(error.error_type.name());
+        self.error_message = Some(error.message.clone());
+    }
 }

@@ -1,5 +1,6 @@
 //! One invocation's way through registries, their repositories and their images.
 
+mod apart;
 mod compare;
 mod filtered;
 
@@ -46,7 +47,10 @@ const MOST_PAGES: u32 = 10_000;
 pub(super) enum Stop {
     /// The invocation's time is over.
     Time,
+    /// What is listed or asked.
     Failed(Error),
+    /// The queue: nothing that is found could be sent.
+    Unsent(Error),
 }
 
 impl From<Error> for Stop {
@@ -76,6 +80,14 @@ pub(super) struct Walk<'w> {
     /// Whether it came further than the message that it began with.
     moved: bool,
     found: Vec<SyncRequest>,
+    /// The first failure of this invocation that did not end it.
+    failure: Option<Error>,
+    /// Backfills of what failed, not sent yet.
+    apart: Vec<String>,
+    /// Repositories in a row that failed with what may pass.
+    troubled: u32,
+    /// What a destination of this repository said no with: the others have their share all the same.
+    refused: Option<Error>,
     destinations: HashMap<String, Arc<dyn Listing>>,
     /// Pages of lists that were seen in this invocation.
     seen: HashSet<String>,
@@ -104,6 +116,10 @@ impl<'w> Walk<'w> {
             cursor,
             moved: false,
             found: Vec::new(),
+            failure: None,
+            apart: Vec::new(),
+            troubled: 0,
+            refused: None,
             destinations: HashMap::new(),
             seen: HashSet::new(),
             source: Arc::default(),
@@ -151,7 +167,8 @@ impl<'w> Walk<'w> {
                 let registry = Some(scope.registry.clone());
                 self.cursor = Cursor { registry, counts, ..Cursor::default() };
             }
-            self.registry(scope, source.as_ref()).await?;
+            let end = self.registry(scope, source.as_ref()).await;
+            self.registry_ended(scope, end)?;
         }
         Ok(())
     }
@@ -190,15 +207,21 @@ impl<'w> Walk<'w> {
             if self.cursor.repository.as_ref() != Some(name) {
                 self.cursor.enter(name);
             }
-            if let (Some(newest), None) = (self.order.newest, self.cursor.since) {
-                self.look_for_newest(scope, source, name, newest).await?;
-            }
-            self.images(scope, source, name).await?;
+            let end = self.repository(scope, source, name).await;
+            self.moved |= end.is_ok();
+            self.repository_ended(scope, name, end)?;
             self.cursor.done = true;
-            self.cursor.counts.repositories += 1;
-            self.moved = true;
         }
         Ok(())
+    }
+
+    async fn repository(&mut self, scope: &Scope, source: &dyn Listing, name: &str) -> Result<(), Stop> {
+        self.refused = None;
+        if let (Some(newest), None) = (self.order.newest, self.cursor.since) {
+            self.look_for_newest(scope, source, name, newest).await?;
+        }
+        self.images(scope, source, name).await?;
+        self.refused.take().map_or(Ok(()), |error| Err(Stop::Failed(error)))
     }
 
     /// Finds out since when so many wanted images were pushed: their times alone are held, and the list is read twice.
@@ -257,7 +280,7 @@ impl<'w> Walk<'w> {
                 self.moved = true;
                 rest = further;
                 if self.found.len() >= HELD {
-                    self.send_full_batches().await?;
+                    self.send_full_batches().await.map_err(Stop::Unsent)?;
                 }
             }
             let Some(next) = page.next else { return Ok(()) };
@@ -306,9 +329,14 @@ impl<'w> Walk<'w> {
         self.send(whole - whole % BATCH).await
     }
 
-    /// Sends all that was found.
+    /// Sends all that was found, and what failed.
     pub(super) async fn send_all(&mut self) -> Result<(), Error> {
-        self.send(usize::MAX).await
+        self.send(usize::MAX).await?;
+        let (Some(queue), false) = (self.queue, self.apart.is_empty()) else { return Ok(()) };
+        let sent = self.times.ends.bound(queue.send(std::mem::take(&mut self.apart))).await;
+        sent.unwrap_or_else(|passed| {
+            Err(Error::new(ErrorType::Unavailable, format!("enqueuing what failed of the backfill: {passed}")))
+        })
     }
 
     async fn send(&mut self, most: usize) -> Result<(), Error> {

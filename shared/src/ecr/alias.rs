@@ -5,7 +5,7 @@
 //! Source: ECR Public API, `DescribeRegistries`; ECR Public user guide, "Registries".
 
 use aws_sdk_ecrpublic::types::RegistryAliasStatus;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::EcrPublicApi;
 use crate::{
@@ -14,11 +14,18 @@ use crate::{
     transport::Meter,
 };
 
-/// The aliases of the account that is asked: one call for the life of the process.
+/// The aliases of the account that is asked: one call for the life of the process, and one more before each refusal, as an
+/// alias may have been given to the account since.
 #[derive(Debug, Default)]
-pub(super) struct OwnAliases {
-    /// `None`: it could not be found out.
-    account: OnceCell<Option<Account>>,
+pub(super) struct OwnAliases(Mutex<Known>);
+
+#[derive(Debug, Default)]
+enum Known {
+    #[default]
+    NotAsked,
+    /// It could not be found out.
+    Unknown,
+    Told(Account),
 }
 
 /// An account, and what its public registry is called.
@@ -49,14 +56,26 @@ impl OwnAliases {
             let text = format!("ECR Public repository {repository}: expected public.ecr.aws/ALIAS/REPOSITORY");
             return Err(Error::new(ErrorType::InvalidReference, text));
         };
-        let account = self.account.get_or_init(async || {
-            let account = describe(api, meter).await;
-            let unknown = |error: &Error| tracing::warn!(%error, "not checked: that the alias is one of the account's");
-            account.inspect_err(unknown).ok()
-        });
-        match account.await {
-            Some(account) if !account.has(alias) => Err(account.refusal(alias, name, api)),
-            _ => Ok(()),
+        let mut known = self.0.lock().await;
+        let is_first = match &*known {
+            Known::Unknown => return Ok(()),
+            Known::Told(account) if account.has(alias) => return Ok(()),
+            Known::Told(_) => false,
+            Known::NotAsked => true,
+        };
+        match describe(api, meter).await {
+            Ok(account) => {
+                let refusal = (!account.has(alias)).then(|| account.refusal(alias, name, api));
+                *known = Known::Told(account);
+                refusal.map_or(Ok(()), Err)
+            }
+            Err(error) if is_first => {
+                tracing::warn!(%error, "not checked: that the alias is one of the account's");
+                *known = Known::Unknown;
+                Ok(())
+            }
+            // It could be told before: neither a yes nor a no.
+            Err(error) => Err(error),
         }
     }
 }

@@ -110,6 +110,15 @@ impl Registry {
         &self.shared.alias
     }
 
+    /// Sets what `DescribeRegistries` says of that alias: `ACTIVE` until then.
+    pub fn set_alias_status(&self, status: &'static str) {
+        *lock(&self.shared.alias_status) = status;
+    }
+
+    pub(crate) fn alias_status(&self) -> &'static str {
+        *lock(&self.shared.alias_status)
+    }
+
     /// What it was asked.
     #[must_use]
     pub fn journal(&self) -> &Journal {
@@ -213,6 +222,7 @@ pub(crate) struct Shared {
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) alias: String,
+    pub(crate) alias_status: Mutex<&'static str>,
     /// Further names of an ECR Public registry, with their status.
     pub(crate) further_aliases: Vec<(String, &'static str)>,
     pub(crate) refused_artifacts: Vec<String>,

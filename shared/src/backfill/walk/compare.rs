@@ -1,11 +1,14 @@
 //! What a step of a walk finds: images that their destinations lack.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{Stop, Walk, filtered::Filtered};
 use crate::{
     backfill::{group::is_attachment, order::Scope, summary::Counts},
-    error::Error,
+    error::{Class, Error},
     oci::{Digest, Reference},
     registry::{ListedImage, Listing, Side},
     request::{ExistingTag, SyncRequest},
@@ -64,8 +67,14 @@ impl Walk<'_> {
         let mut lacking = Vec::new();
         for ((registry, repository), requests) in requests {
             let targets: Vec<String> = requests.iter().map(|request| request.destination.target().to_owned()).collect();
-            let listing = self.destination(&registry)?;
-            let there = self.times.deadline.bound(listing.digests(&repository, &targets)).await??;
+            let there = match self.asked(&registry, &repository, &targets).await {
+                Ok(there) => there,
+                Err(Stop::Failed(error)) if error.class() == Class::Never => {
+                    self.refused.get_or_insert(error);
+                    continue;
+                }
+                Err(stopped) => return Err(stopped),
+            };
             let filtered = self.filtered(&requests, &there).await?;
             for request in &requests {
                 counts.matched += 1;
@@ -89,6 +98,17 @@ impl Walk<'_> {
             }
         }
         Ok((counts, lacking))
+    }
+
+    /// What a destination has under each of these names.
+    async fn asked(
+        &mut self,
+        registry: &str,
+        repository: &str,
+        targets: &[String],
+    ) -> Result<HashMap<String, Option<Digest>>, Stop> {
+        let listing = self.destination(registry)?;
+        Ok(self.times.deadline.bound(listing.digests(repository, targets)).await??)
     }
 
     /// Finds the digests of tags that were listed without. What is gone by now is left out.

@@ -23,8 +23,8 @@ impl UploadLimit {
     #[must_use]
     pub fn told(self, error: Error, blob: &Blob, age: Duration) -> Error {
         let Some(limit) = self.0.filter(|limit| age >= *limit) else { return error };
-        // Our own time was up, or the registry asks for a pause: that is what it says.
-        if matches!(error.error_type, ErrorType::DeadlineExceeded | ErrorType::Throttled) {
+        // Our own time was up, the registry asks for a pause, or it wants another login, which the next try brings.
+        if matches!(error.error_type, ErrorType::DeadlineExceeded | ErrorType::Throttled | ErrorType::Unauthorized) {
             return error;
         }
         let message = format!(
@@ -71,8 +71,8 @@ mod tests {
         for provider in [Provider::Ecr, Provider::DockerHub, Provider::Gar, Provider::Generic] {
             assert_eq!(told(provider, broken(), 899), broken(), "{provider:?}");
         }
-        for own in [ErrorType::DeadlineExceeded, ErrorType::Throttled] {
-            let error = Error::new(own, "of our own");
+        for own in [ErrorType::DeadlineExceeded, ErrorType::Throttled, ErrorType::Unauthorized] {
+            let error = Error::new(own, "of our own").retry_above();
             assert_eq!(told(Provider::Ghcr, error.clone(), 800), error);
         }
     }

@@ -86,7 +86,8 @@ fn describe(registry: &Registry) -> Value {
     let (account, given) = (registry.account(), registry.alias());
     let further = &registry.shared().further_aliases;
     let primary = further.iter().find(|(_, status)| *status == "ACTIVE").map_or(given, |(name, _)| name);
-    let all = std::iter::once((given, "ACTIVE")).chain(further.iter().map(|(name, status)| (name.as_str(), *status)));
+    let all = std::iter::once((given, registry.alias_status()))
+        .chain(further.iter().map(|(name, status)| (name.as_str(), *status)));
     let aliases = all.map(|(name, status)| {
         json!({
             "name": name,

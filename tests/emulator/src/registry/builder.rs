@@ -400,6 +400,7 @@ impl Builder {
             account: self.account,
             region: self.region,
             alias: self.alias,
+            alias_status: Mutex::new("ACTIVE"),
             further_aliases: self.further_aliases,
             refused_artifacts: self.refused_artifacts,
             validation_lag: self.validation_lag,

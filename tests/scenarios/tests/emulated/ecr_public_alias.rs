@@ -98,6 +98,29 @@ async fn each_alias_of_the_account_will_do_and_is_asked_for_once() {
 }
 
 #[tokio::test]
+async fn an_alias_that_the_account_gets_later_will_do_in_the_same_process() {
+    watched(async {
+        let (world, image) = world(|public| public.alias("mirror").further_alias("a1b2c3d4", "ACTIVE")).await;
+        world.destination.set_alias_status("PENDING");
+        world.destination.store().create_repository("mirror/team/app");
+        let mut function = world.function("on-push", &[]).await;
+        for _ in 0..2 {
+            let (error_type, message) = failed(&mut function, push_event("team/app", "v1", &image.digest)).await;
+            assert_eq!(error_type, "InvalidConfig", "{message}");
+        }
+        assert_eq!(world.aws.count("ecr-public", "DescribeRegistries"), 2, "once for each refusal");
+        world.destination.set_alias_status("ACTIVE");
+        for tag in ["v1", "v2"] {
+            pushed(&mut function, "team/app", tag, &image.digest).await;
+        }
+        world.destination.store().is_whole("mirror/team/app", "v2").unwrap();
+        assert_eq!(world.aws.count("ecr-public", "DescribeRegistries"), 3, "and a yes is kept");
+        assert_eq!(function.starts(), 1, "it is the same process");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn where_it_may_not_be_known_all_goes_on_as_before() {
     watched(async {
         for (error, calls) in [

@@ -4,6 +4,7 @@
 mod acr_login;
 mod archived;
 mod backfill;
+mod backfill_failures;
 mod backfill_lists;
 mod backfill_steps;
 mod batches;
