@@ -10,6 +10,8 @@ pub use removal::TagRemoval;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+const MIB: u64 = 1024 * 1024;
+
 /// A kind of registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -101,23 +103,40 @@ impl Provider {
             // GHCR answers ranged PATCHes over 4 MiB with 416; Docker Hub has refused a large single PUT with 400.
             Self::Ghcr | Self::DockerHub => UploadStrategy::SinglePatch,
             // A body over about 20 MB is answered with 413.
-            Self::Acr => UploadStrategy::Chunked { chunk: 16 * 1024 * 1024 },
+            Self::Acr => UploadStrategy::Chunked { chunk: 16 * MIB },
         }
     }
 
     /// The way of sending a blob that one invocation's time is too short for: in parts, so that another can go on. `None`
     /// where the registry takes no parts.
     ///
-    /// Sources: as above; ECR takes parts of 5 MiB at least, through the distribution API too.
+    /// Sources: as above; ECR user guide, "Service quotas": a part has 10 MiB at most. Its API's model says 20 MiB, and a layer
+    /// of more bytes than [`Self::least_part`] can keep at 10 MiB needs more than the quota in any case.
     #[must_use]
-    pub fn upload_in_parts(self) -> Option<UploadStrategy> {
+    pub fn upload_in_parts(self, size: u64) -> Option<UploadStrategy> {
         match self {
-            Self::Ecr | Self::EcrPublic | Self::Acr | Self::Quay | Self::Generic => {
-                Some(UploadStrategy::Chunked { chunk: 16 * 1024 * 1024 })
+            Self::Ecr | Self::EcrPublic => {
+                let least = self.least_part(size).unwrap_or_default();
+                Some(UploadStrategy::Chunked { chunk: least.max(10 * MIB) })
             }
+            Self::Acr | Self::Quay | Self::Generic => Some(UploadStrategy::Chunked { chunk: 16 * MIB }),
             // GHCR overwrites what an earlier PATCH sent, Artifact Registry takes none, Docker Hub documents nothing.
             Self::Ghcr | Self::DockerHub | Self::Gar => None,
         }
+    }
+
+    /// The least bytes of every part but the last of a blob of `size` bytes, where that is documented: ECR takes none under
+    /// 5 MiB, through the distribution API too, and counts them.
+    ///
+    /// Sources: ECR user guide, "Service quotas" (4,200 parts); ECR Public user guide, "Service quotas" (1,000).
+    #[must_use]
+    pub fn least_part(self, size: u64) -> Option<u64> {
+        let most_parts = match self {
+            Self::Ecr => 4_200,
+            Self::EcrPublic => 1_000,
+            Self::Ghcr | Self::Gar | Self::Acr | Self::DockerHub | Self::Quay | Self::Generic => return None,
+        };
+        Some(size.div_ceil(most_parts).max(5 * MIB))
     }
 
     /// How long the upload of one blob may take before the registry ends it, where that is documented.
@@ -347,6 +366,24 @@ mod tests {
         ] {
             assert_eq!(Provider::of_host(host), provider, "{host}");
         }
+    }
+
+    #[test]
+    fn parts_at_ecr_are_of_10_mib_until_there_would_be_too_many() {
+        let part = |provider: Provider, size| match provider.upload_in_parts(size) {
+            Some(UploadStrategy::Chunked { chunk }) => chunk,
+            other => panic!("{other:?}"),
+        };
+        for (provider, most) in [(Provider::Ecr, 4_200), (Provider::EcrPublic, 1_000)] {
+            for size in [0, 9 * MIB, most * 10 * MIB] {
+                assert_eq!(part(provider, size), 10 * MIB, "{provider:?} {size}");
+            }
+            assert_eq!(part(provider, most * 10 * MIB + 1), 10 * MIB + 1);
+            assert_eq!(provider.least_part(most * 5 * MIB), Some(5 * MIB));
+        }
+        let largest = 52_000 * MIB;
+        assert!(largest.div_ceil(part(Provider::Ecr, largest)) <= 4_200 && part(Provider::Ecr, largest) < 13 * MIB);
+        assert_eq!((part(Provider::Acr, largest), Provider::Acr.least_part(largest)), (16 * MIB, None));
     }
 
     #[test]

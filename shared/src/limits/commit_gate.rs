@@ -74,6 +74,20 @@ impl CommitGate {
         self.good().insert(digest);
     }
 
+    /// Whether the registry calls a blob good for a manifest now; `false` where it can't be asked.
+    ///
+    /// # Errors
+    /// `DeadlineExceeded`, or what the registry's API says.
+    pub async fn available(&self, digest: &Digest, deadline: &Deadline) -> Result<bool, Error> {
+        let Some(availability) = &self.availability else { return Ok(false) };
+        let asked = [digest.clone()];
+        let available = deadline.bound(availability.available(&asked)).await.map_err(|_| {
+            let text = format!("asking whether blob {digest} is there: the invocation's time ran out");
+            Error::new(ErrorType::DeadlineExceeded, text)
+        })??;
+        Ok(available.contains(digest))
+    }
+
     /// Waits until `pending` are all good for a manifest. Asked once for a whole image, so that one question
     /// serves all of its manifests.
     ///

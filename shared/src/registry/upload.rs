@@ -79,7 +79,8 @@ impl Repository {
         match strategy {
             UploadStrategy::StreamedPut | UploadStrategy::SinglePatch => None,
             UploadStrategy::Chunked { .. } => {
-                session.least_chunk.filter(|least| *least > window.chunk && window.chunk < blob.size)
+                let least = session.least_chunk.max(self.client.provider.least_part(blob.size));
+                least.filter(|least| *least > window.chunk && window.chunk < blob.size)
             }
         }
     }

@@ -34,7 +34,7 @@ impl From<HashSet<Digest>> for Held {
 ///
 /// ECR calls a blob unavailable while it validates it, just as one that it never had; a blob's `HEAD` tells them apart.
 /// A first run has no use for that and spares the requests. Blobs that this process sent a while ago are asked for, and
-/// all of them in a run that is `repeated`, so that none is sent twice.
+/// all of them in a run that is `repeated`, so that none is sent twice. Who waits for long with a blob asks again.
 ///
 /// An ECR repository that is missing is created here, if that is allowed: it is the first to be heard of. Where it is not,
 /// a push is tried, as ECR may be told to create repositories by it.
@@ -48,7 +48,8 @@ pub(super) async fn ask(
         let blobs = tree.root().into_iter().flat_map(|root| &root.blobs);
         return Ok(blobs.map(|blob| blob.digest.clone()).collect::<HashSet<_>>().into());
     }
-    let asked = repeated.then(Instant::now);
+    // Any event may come twice; it costs a question for those blobs alone that waited for long.
+    let asked = Some(Instant::now());
     let mut seen = HashSet::new();
     let wanted: Vec<Digest> = tree
         .manifests

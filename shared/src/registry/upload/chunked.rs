@@ -40,16 +40,20 @@ pub(super) async fn send(
     let mut kept = Pieces::default();
     // The sum begins at a frame's edge, and the upload may be a little further.
     let begins = blob.size - body.body.size_hint().exact().unwrap_or(blob.size);
-    let mut over = offset.saturating_sub(begins);
-    while over > 0 {
-        let part = over.min(chunk);
-        kept.filled(&mut body, part, repository, &upload.operation).await?;
-        drop(kept.take(part));
-        over -= part;
-    }
+    let mut read = begins;
     let deadline = &repository.run.deadline;
     let mut slowest = Duration::ZERO;
-    while upload.offset < blob.size {
+    loop {
+        // What an earlier run has sent, or another one meanwhile, is read for the sum alone.
+        while read < upload.offset {
+            let part = (upload.offset - read).min(chunk);
+            kept.filled(&mut body, part, repository, &upload.operation).await?;
+            drop(kept.take(part));
+            read += part;
+        }
+        if upload.offset >= blob.size {
+            break;
+        }
         // No chunk is begun that would be cut.
         if deadline.hands_over() || deadline.may_hand_over() && deadline.left() < slowest * 3 / 2 {
             let doing = repository.doing(&upload.operation);
@@ -58,7 +62,9 @@ pub(super) async fn send(
         }
         kept.filled(&mut body, chunk, repository, &upload.operation).await?;
         let begun = Instant::now();
-        upload.chunk(kept.take(chunk)).await?;
+        let pieces = kept.take(chunk);
+        read += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        upload.chunk(pieces, blob.size).await?;
         slowest = slowest.max(begun.elapsed());
         taken(&upload.session.location, upload.offset);
     }
@@ -76,7 +82,10 @@ struct Upload<'r> {
 
 impl Upload<'_> {
     /// Sends one chunk, as often as it takes.
-    async fn chunk(&mut self, mut pieces: Vec<Bytes>) -> Result<(), Error> {
+    ///
+    /// In a session that an earlier invocation began another run may be further, at most at `size` (bytes of the blob), or
+    /// may have had the turn; then this one goes on behind it.
+    async fn chunk(&mut self, mut pieces: Vec<Bytes>, size: u64) -> Result<(), Error> {
         let end = self.offset + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         let mut attempt = 0;
         // Each turn waits and counts against the tries, or gets on.
@@ -95,12 +104,18 @@ impl Upload<'_> {
                         Error::new(ErrorType::Unavailable, text).retry_above()
                     };
                     // A registry that gets on by a byte a turn gets on no better than one that does not.
-                    let worth_asking = (2..=self.repository.client.policy.max_attempts).contains(&attempt);
+                    let taken_up = self.session.taken_up;
+                    let first = if taken_up { 1 } else { 2 };
+                    let worth_asking = (first..=self.repository.client.policy.max_attempts).contains(&attempt);
                     let told = if worth_asking { self.status().await? } else { None };
                     let (taken, location) = told.ok_or_else(lost)?;
                     // Some registries report a wrong `Range`: what is no progress is none.
-                    if !(self.offset + 1..=end).contains(&taken) {
+                    let credible = if taken_up { self.offset..=size } else { self.offset + 1..=end };
+                    if !credible.contains(&taken) {
                         return Err(lost());
+                    }
+                    if taken == self.offset {
+                        self.pause(attempt, lost()).await?;
                     }
                     pieces = behind(pieces, taken - self.offset);
                     (self.session.location, self.offset) = (location, taken);
@@ -128,6 +143,18 @@ impl Upload<'_> {
         Ok(())
     }
 
+    /// Waits for another run's turn to end; `error`, where that was waited for as often as it may be.
+    async fn pause(&self, attempt: u32, error: Error) -> Result<(), Error> {
+        let Some(wait) = self.repository.client.policy.backoff(attempt, None, fastrand::f64()) else {
+            return Err(error);
+        };
+        let passed = self.repository.run.deadline.sleep(wait).await;
+        passed.map_err(|passed| {
+            let doing = self.repository.doing(&self.operation);
+            Error::new(ErrorType::DeadlineExceeded, format!("{doing}: {passed}"))
+        })
+    }
+
     async fn patch(&self, pieces: &[Bytes], end: u64) -> Result<Patched, Error> {
         let mut request = carrying(Method::PATCH, self.session.location.clone(), end - self.offset);
         // The specification's form, `start-end`; ACR refuses HTTP's `bytes start-end/*`.
@@ -136,10 +163,15 @@ impl Upload<'_> {
         request.headers.insert(CONTENT_RANGE, range);
         request.patience = Some(answer_patience(self.repository, end - self.offset));
         request.body = RequestBody::Pieces(pieces.to_vec());
+        let mut not_here = NOT_HERE.to_vec();
+        // Of a session that is gone some say so with a 400; to begin anew is right whatever it means.
+        if self.session.taken_up && self.offset == self.session.offset {
+            not_here.push(StatusCode::BAD_REQUEST);
+        }
         let mut answers = TAKEN.to_vec();
-        answers.extend(NOT_HERE);
+        answers.extend(&not_here);
         let response = self.repository.send(&self.operation, request, &answers).await?;
-        if NOT_HERE.contains(&response.status) {
+        if not_here.contains(&response.status) {
             let status = response.status;
             let said = ErrorEnvelope::parse(&response.excerpt().await);
             // GHCR's word for a chunk over 4 MiB, which no other try makes smaller (ocx-sh/ocx, issue 237).

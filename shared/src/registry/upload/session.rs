@@ -30,6 +30,8 @@ pub struct Session {
     pub(super) offset: u64,
     /// When it was asked for.
     pub(super) begun: Instant,
+    /// Whether an earlier invocation began it, so that another one may have been told of it, too.
+    pub(super) taken_up: bool,
 }
 
 impl Session {
@@ -44,6 +46,13 @@ impl Session {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// Whether an earlier invocation began it. A message comes more than once, and then others write to it as well: it is
+    /// not ours alone to end.
+    #[must_use]
+    pub fn taken_up(&self) -> bool {
+        self.taken_up
     }
 
     /// Where it goes on.
@@ -114,7 +123,8 @@ impl Repository {
         if let Some(least) = least_chunk {
             self.client.least_chunk.store(least, Ordering::Relaxed);
         }
-        Ok(Session { location: self.location(operation, asked, response)?, least_chunk, offset: 0, begun })
+        let location = self.location(operation, asked, response)?;
+        Ok(Session { location, least_chunk, offset: 0, begun, taken_up: false })
     }
 
     /// Whether an upload may begin in a repository that the registry's API calls missing: one is begun, and cancelled.
@@ -163,7 +173,8 @@ impl Repository {
     /// it is no more, or has less.
     ///
     /// Source: OCI distribution-spec, end-13. What is told of more than `offset` is believed (a chunk whose answer was
-    /// lost); a registry whose `Range` stands still (ECR) is known by saying less, and then our own count is.
+    /// lost); a registry whose `Range` stands still (ECR) is known by saying less, and then our own count is. So it is where
+    /// the question itself is refused: no source says that ECR answers it.
     ///
     /// # Errors
     /// All that a request can meet.
@@ -179,14 +190,24 @@ impl Repository {
             return Ok(None); // the registry is talked to by another name now
         }
         let operation = Operation::new(Action::Upload, digest);
+        let gone = [
+            StatusCode::NOT_FOUND,
+            StatusCode::GONE,
+            StatusCode::PRECONDITION_FAILED,
+            StatusCode::RANGE_NOT_SATISFIABLE,
+        ];
+        let mute = [StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
         let mut answers = vec![StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED];
-        // The session is gone, or the registry does not say where one stands: the blob begins anew.
-        answers
-            .extend([400, 404, 405, 410, 412, 416, 501].into_iter().filter_map(|code| StatusCode::from_u16(code).ok()));
+        answers.extend(gone.into_iter().chain(mute));
         let response = self.send(&operation, Request::new(Method::GET, location.clone()), &answers).await?;
         leave.started();
-        if !response.status.is_success() {
+        if gone.contains(&response.status) {
             return Ok(None);
+        }
+        // The registry does not say where an upload stands: the next chunk tells whether it still has it.
+        if mute.contains(&response.status) {
+            let (location, begun) = (location.clone(), Instant::now());
+            return Ok(Some(Session { location, least_chunk, offset, begun, taken_up: true }));
         }
         let told = response.header("range").and_then(|range| range.strip_prefix("0-")?.parse::<u64>().ok());
         let has = told.map(|last| last.saturating_add(1)).filter(|has| (offset..=size).contains(has)).unwrap_or(offset);
@@ -195,7 +216,7 @@ impl Repository {
             None => location.clone(),
         };
         let least_chunk = response.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).or(least_chunk);
-        Ok(Some(Session { location, least_chunk, offset: has, begun: Instant::now() }))
+        Ok(Some(Session { location, least_chunk, offset: has, begun: Instant::now(), taken_up: true }))
     }
 
     /// Gives a session up, so that the registry can drop what it holds. Best effort: it would time out anyway.

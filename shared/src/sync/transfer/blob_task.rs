@@ -99,11 +99,6 @@ impl BlobTask<'_> {
     }
 
     async fn once(&self, attempt: u32) -> Result<Arrived, Error> {
-        // A broken upload may have been taken, and its answer lost. And who waited for long may have been overtaken.
-        let overtaken = attempt > 1 || self.asked.is_some_and(|asked| asked.elapsed() > FRESH);
-        if overtaken && self.destination.has_blob(&self.blob.digest).await? {
-            return Ok(Arrived::Present);
-        }
         let strategy = self.strategy();
         if let Some(least) = self.tally.begun().upload(self.blob).and_then(|go_on| go_on.least_chunk) {
             self.destination.client().least_chunk.fetch_max(least, Ordering::Relaxed);
@@ -114,6 +109,12 @@ impl BlobTask<'_> {
             _ = stopped.wait_for(|stop| *stop) => return Err(self.given_up()),
             leave = self.admitted(strategy) => leave?,
         };
+        // A broken upload may have been taken, and its answer lost. And who waited for long, for leave above all, may have
+        // been overtaken.
+        let overtaken = attempt > 1 || self.asked.is_some_and(|asked| asked.elapsed() > FRESH);
+        if overtaken && self.has_it().await? {
+            return Ok(Arrived::Present);
+        }
         if attempt == 1
             && let Some(go_on) = self.tally.begun().upload(self.blob)
             && let Some(arrived) = self.go_on(&leave, strategy, &go_on).await?
@@ -155,14 +156,26 @@ impl BlobTask<'_> {
         }
     }
 
+    /// Whether the destination has the blob, by its own API where no `HEAD` tells.
+    async fn has_it(&self) -> Result<bool, Error> {
+        let digest = &self.blob.digest;
+        if self.destination.client().provider.blob_head_tells() {
+            return self.destination.has_blob(digest).await;
+        }
+        self.gate.available(digest, &self.destination.run().deadline).await
+    }
+
     /// How the blob is sent: in parts where one invocation's time is too short for it and another one may go on.
     fn strategy(&self) -> UploadStrategy {
         let provider = self.destination.client().provider;
         let deadline = &self.destination.run().deadline;
         let in_time = deadline.left().as_secs().saturating_mul(STREAM_BYTES_PER_SECOND);
         let too_large = deadline.may_hand_over() && self.blob.size > in_time;
-        let in_parts =
-            if too_large || self.tally.begun().needs_chunks(self.blob) { provider.upload_in_parts() } else { None };
+        let in_parts = if too_large || self.tally.begun().needs_chunks(self.blob) {
+            provider.upload_in_parts(self.blob.size)
+        } else {
+            None
+        };
         in_parts.unwrap_or(provider.upload_strategy())
     }
 
@@ -246,7 +259,9 @@ impl BlobTask<'_> {
         let policy = RetryPolicy { max_attempts: self.limits.max_attempts };
         let window = self.destination.copy_window(self.blob, leave.lease().bytes(), strategy);
         if let Some(least) = self.destination.wants_more(&session, self.blob, window, strategy) {
-            self.destination.cancel_upload(session).await;
+            if !session.taken_up() {
+                self.destination.cancel_upload(session).await;
+            }
             return Err(self.too_small(least, strategy));
         }
         let source = ResumingBody::new(self.source, leave, self.blob, policy, opened, begin.offset);
@@ -273,10 +288,15 @@ impl BlobTask<'_> {
             Err(error) => error,
         };
         watch.abandon();
+        // What an earlier invocation began may be written to by another run, which was sent the same message; a blob that can't
+        // be read is for nobody.
+        let hopeless = watch.broken().is_some() && error.class() == Class::Never;
         if self.left_for_the_next(&error, reached.into_inner().unwrap_or_else(PoisonError::into_inner), &session) {
             return Err(error);
         }
-        self.destination.cancel_upload(session).await;
+        if hopeless || !session.taken_up() {
+            self.destination.cancel_upload(session).await;
+        }
         Err(error)
     }
 

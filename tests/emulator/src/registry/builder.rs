@@ -368,6 +368,20 @@ impl Builder {
         self
     }
 
+    /// Refuse larger `PATCH`es: what ECR's quotas say of parts is not known of these.
+    #[must_use]
+    pub fn largest_part(mut self, bytes: u64) -> Self {
+        self.traits.largest_part = Some(bytes);
+        self
+    }
+
+    /// Whether a `GET` of an upload is answered: no source says that ECR does.
+    #[must_use]
+    pub fn answers_upload_status(mut self, on: bool) -> Self {
+        self.traits.upload_status = on;
+        self
+    }
+
     /// Serve the content of another registry.
     #[must_use]
     pub fn store(mut self, store: &Store) -> Self {

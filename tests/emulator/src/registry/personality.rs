@@ -166,6 +166,10 @@ pub(crate) struct Traits {
     pub(crate) put_limit: Option<u64>,
     /// What `OCI-Chunk-Min-Length` says, and what a chunk that is not the last has at least.
     pub(crate) least_chunk: Option<u64>,
+    /// The largest body of a PATCH.
+    pub(crate) largest_part: Option<u64>,
+    /// `GET` of an upload tells how far it has come.
+    pub(crate) upload_status: bool,
     pub(crate) parents: Parents,
     pub(crate) tag_deletion: TagDeletion,
     /// Digests of SHA-512 are taken.
@@ -206,6 +210,8 @@ impl Traits {
             token_member: None,
             put_limit: None,
             least_chunk: None,
+            largest_part: None,
+            upload_status: true,
             parents: Parents::None,
             tag_deletion: TagDeletion::Untags,
             sha512: true,

@@ -85,6 +85,10 @@ pub(super) async fn patch(shared: &Shared, head: &Head, name: &str, id: &str, bo
     if head.text("content-type").is_some_and(|value| value != "application/octet-stream") {
         return Err(refuse(400, "BLOB_UPLOAD_INVALID", "the content type must be application/octet-stream"));
     }
+    let length = head.text("content-length").and_then(|value| value.parse::<u64>().ok());
+    if shared.traits.largest_part.is_some_and(|largest| length.is_some_and(|length| length > largest)) {
+        return Err(refuse(400, "BLOB_UPLOAD_INVALID", "the layer part is larger than the registry takes"));
+    }
     let mut upload = claim(shared, head, name, id)?;
     receive(shared, head, &mut upload, body).await?;
     upload.renew();
@@ -118,6 +122,9 @@ pub(super) async fn complete(shared: &Shared, head: &Head, name: &str, id: &str,
 
 /// `GET <location>`: how far it has come.
 pub(super) async fn status(shared: &Shared, head: &Head, name: &str, id: &str) -> Answer {
+    if !shared.traits.upload_status {
+        return Err(refuse(405, "UNSUPPORTED", "the operation is unsupported"));
+    }
     let session = shared.uploads.find(name, id).ok_or_else(unknown)?;
     let mut upload = session.lock().await;
     upload.settle(shared.traits.ecr);

@@ -195,3 +195,69 @@ async fn a_tag_that_moves_between_two_workers_ends_at_the_newest() {
     })
     .await;
 }
+
+/// Layers of which one alone has room in a buffer of a MiB.
+fn roomy() -> Image {
+    Image::builder().layer(raw_layer(1, 2_000_000)).layer(raw_layer(2, 1_500_000)).build()
+}
+
+#[tokio::test]
+async fn who_waited_for_room_does_not_send_what_another_worker_committed_meanwhile() {
+    watched(async {
+        let public = World::to(Personality::EcrPublic, |public| public.alias("mirror")).await;
+        for mut world in worlds().await.into_iter().chain([public]) {
+            // All blobs are begun at once, and wait for the one that has all the room.
+            world.config["limits"] = json!({ "buffer_bytes": 1 << 20 });
+            let image = roomy();
+            world.destination.store().create_repository(MIRROR);
+            image.push_to(world.source.store(), "team/app", "v1");
+            world.aws.sqs().create("work", Duration::from_secs(60));
+            world.aws.sqs().send("work", &message(&world));
+            world.aws.sqs().send("work", &message(&world));
+            let large = digits(image.layers[0].digest());
+            let slow =
+                Fault::on(Kind::BlobGet).at(Origin::Blobs).path(large).then(Action::Delay(Duration::from_secs(5)));
+            let held_up = world.source.faults().add(slow);
+            let mut one = world.function("fanout", &[]).await;
+            let mut other = world.function("fanout", &[]).await;
+            other.ready().await.unwrap();
+            let overtakes = async {
+                eventually("the first one is held up", || held_up.count() == 1).await;
+                deliver(&world, &mut other).await
+            };
+            let (first, second) = tokio::join!(deliver(&world, &mut one), overtakes);
+            assert!(first.kept.is_empty() && second.kept.is_empty(), "{first:?} {second:?}");
+            assert_eq!(sent(&world, image.layers[1].digest()), 1, "{}", world.destination.personality().name());
+            world.destination.store().is_whole(MIRROR, "v1").unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_that_comes_twice_without_a_queue_sends_nothing_twice_that_was_committed_meanwhile() {
+    watched(async {
+        for mut world in worlds().await {
+            world.config["limits"] = json!({ "blob_concurrency": 1 });
+            let image = image();
+            let large = digits(image.layers[0].digest());
+            let slow =
+                Fault::on(Kind::BlobGet).at(Origin::Blobs).path(large).then(Action::Delay(Duration::from_secs(5)));
+            let held_up = world.source.faults().add(slow);
+            let mut one = world.function("on-push", &[]).await;
+            let mut other = world.function("on-push", &[]).await;
+            other.ready().await.unwrap();
+            let event = || push_event("team/app", "v1", &image.digest);
+            let overtakes = async {
+                eventually("the first one is held up", || held_up.count() == 1).await;
+                results(&mut other, event()).await
+            };
+            let (first, second) = tokio::join!(results(&mut one, event()), overtakes);
+            assert_eq!(second[0]["outcome"], "synced", "{first:?} {second:?}");
+            assert_eq!(sent(&world, image.layers[1].digest()), 1, "{}", world.destination.personality().name());
+            assert_eq!(sent(&world, &image.blobs()[0]), 1);
+            world.destination.store().is_whole(MIRROR, "v1").unwrap();
+        }
+    })
+    .await;
+}

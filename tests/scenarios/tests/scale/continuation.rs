@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use emulator::{Action, Fault, Image, Kind, Personality, image::generated_layer};
+use emulator::{Action, Builder, Fault, Image, Kind, Personality, image::generated_layer};
 use scenarios::{
     EventSource, Function, World,
     flows::{self, eventually, logged_results},
     function::Settings,
     world::push_event,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{asked, prepare, side_by_side, watched, world_to};
 
@@ -34,13 +34,31 @@ struct Work {
     image: Image,
     on_push: Function,
     fanout: Function,
+    queues: [String; 2],
     timeout: Duration,
+}
+
+async fn function(world: &World, binary: &str, [work, dead]: &[String; 2]) -> Function {
+    let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+    world.function_with(binary, Settings { memory_mb: 128, ..Settings::default() }, &env).await
 }
 
 impl Work {
     /// Towards such a registry, which reads each body at so many MiB a second.
     async fn towards(personality: Personality, layer: u64, rate: u64) -> Self {
-        let world = world_to(personality, |builder| builder.discard_blobs()).await;
+        Self::with(personality, |builder| builder, &json!({}), layer, rate).await
+    }
+
+    /// Likewise towards one that `change` makes odd, with these limits.
+    async fn with(
+        personality: Personality,
+        change: impl FnOnce(Builder) -> Builder,
+        limits: &Value,
+        layer: u64,
+        rate: u64,
+    ) -> Self {
+        let mut world = world_to(personality, |builder| change(builder.discard_blobs())).await;
+        world.config["limits"] = limits.clone();
         let image = Image::builder().layers([generated_layer(1, layer * MIB)]).build();
         prepare(&world, &image);
         for kind in [Kind::UploadPut, Kind::UploadPatch] {
@@ -48,12 +66,17 @@ impl Work {
         }
         let url = world.aws.sqs().create("work", Duration::from_secs(300));
         let dead = world.aws.sqs().create("dead", Duration::from_secs(300));
-        let env = [("TRANSSHIP_QUEUE_URL", url.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
-        let settings = || Settings { memory_mb: 128, ..Settings::default() };
-        let mut on_push = world.function_with("on-push", settings(), &env).await;
+        let queues = [url, dead];
+        let mut on_push = function(&world, "on-push", &queues).await;
         on_push.ready().await.expect("the function starts");
-        let fanout = world.function_with("fanout", settings(), &env).await;
-        Self { world, image, on_push, fanout, timeout: TIMEOUT }
+        let fanout = function(&world, "fanout", &queues).await;
+        Self { world, image, on_push, fanout, queues, timeout: TIMEOUT }
+    }
+
+    async fn another_fanout(&self) -> Function {
+        let mut fanout = function(&self.world, "fanout", &self.queues).await;
+        fanout.ready().await.expect("the function starts");
+        fanout
     }
 
     /// Tells `on-push` of it and lets `fanout` go on until the queue is empty; the results in order.
@@ -168,6 +191,110 @@ async fn a_session_that_expired_meanwhile_starts_the_blob_again() {
         mapping.drain(&mut work.fanout, MOST).await;
         work.world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
         assert!(work.sent() > work.size());
+    })
+    .await;
+}
+
+/// Begins it, and puts what is left of it on the queue a second time.
+async fn begun_and_doubled(work: &mut Work) {
+    let outcome = work.on_push.invoke(push_event("team/app", "v1", &work.image.digest), TIMEOUT).await;
+    assert_eq!(outcome.clone().ok().unwrap()["results"][0]["outcome"], "continued", "{outcome:?}");
+    let sqs = work.world.aws.sqs();
+    let body = sqs.messages("work")[0].body.clone();
+    sqs.send("work", &body);
+}
+
+/// The image is whole, nobody has ended the session of another, and no more than `most` bytes were sent.
+fn came_through(work: &Work, most: u64) {
+    let (to, sent) = (&work.world.destination, work.sent());
+    eprintln!("{:?}: {} bytes, {sent} sent", to.personality(), work.size());
+    to.store().is_whole("mirror/team/app", "v1").unwrap();
+    assert_eq!(work.world.aws.sqs().messages("dead").len(), 0);
+    assert_eq!(to.journal().count(Kind::UploadCancel), 0, "{:?}", to.journal().of(Kind::UploadCancel));
+    assert!(sent <= most, "{:?}: {sent} of {}", to.personality(), work.size());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_continuation_that_comes_twice_at_once_ends_no_session_of_the_other() {
+    watched(async {
+        side_by_side([Personality::Acr, Personality::Ecr], |personality| async move {
+            let mut work = Work::towards(personality, 160, 10).await;
+            begun_and_doubled(&mut work).await;
+            let mut other = work.another_fanout().await;
+            let mapping = EventSource::new(work.world.aws.sqs(), "work").timeout(TIMEOUT);
+            tokio::join!(mapping.drain(&mut work.fanout, MOST), mapping.drain(&mut other, MOST));
+            mapping.drain(&mut work.fanout, MOST).await;
+            // Where the registry tells how far it is, each goes on behind the other; ECR does not tell.
+            let more = if personality == Personality::Acr { work.size() / 2 } else { work.size() };
+            came_through(&work, work.size() + more);
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_continuation_that_comes_again_later_goes_on_where_the_first_one_is() {
+    watched(async {
+        let mut work = Work::towards(Personality::Acr, 240, 10).await;
+        begun_and_doubled(&mut work).await;
+        let mapping = EventSource::new(work.world.aws.sqs(), "work").timeout(TIMEOUT);
+        mapping.drain(&mut work.fanout, MOST).await;
+        came_through(&work, work.size() + 64 * MIB);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ecr_need_not_say_how_far_an_upload_is_for_each_byte_to_be_sent_once() {
+    watched(async {
+        let mute = |builder: Builder| builder.answers_upload_status(false);
+        let work = Work::with(Personality::Ecr, mute, &json!({}), 160, 10).await;
+        let (size, sent, invocations) = gets_through(work).await;
+        assert!((size..=size + (invocations as u64 - 1) * 10 * MIB).contains(&sent), "{sent} of {size}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_gone_at_a_registry_that_does_not_tell_is_begun_again() {
+    watched(async {
+        let mute = |builder: Builder| builder.answers_upload_status(false);
+        let mut work = Work::with(Personality::Ecr, mute, &json!({}), 160, 12).await;
+        let outcome = work.on_push.invoke(push_event("team/app", "v1", &work.image.digest), TIMEOUT).await;
+        assert_eq!(outcome.clone().ok().unwrap()["results"][0]["outcome"], "continued", "{outcome:?}");
+        work.world.destination.expire_uploads();
+        let mapping = EventSource::new(work.world.aws.sqs(), "work").timeout(TIMEOUT);
+        mapping.drain(&mut work.fanout, MOST).await;
+        work.world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+        assert!(work.sent() > work.size());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_are_no_larger_than_ecrs_quota() {
+    watched(async {
+        let limited = |builder: Builder| builder.largest_part(10 * MIB);
+        // With room for larger ones.
+        let limits = json!({ "buffer_bytes": 96 * MIB });
+        gets_through(Work::with(Personality::Ecr, limited, &limits, 160, 10).await).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_with_no_room_for_ecrs_least_part_says_what_to_raise() {
+    watched(async {
+        let limits = json!({ "buffer_bytes": 8 * MIB });
+        let mut work = Work::with(Personality::Ecr, |builder| builder, &limits, 170, 10).await;
+        let event = push_event("team/app", "v1", &work.image.digest);
+        let (error_type, message) = flows::failed(&mut work.on_push, event, TIMEOUT).await;
+        assert_eq!(error_type, "InvalidConfig", "{message}");
+        for part in ["limits.buffer_bytes", "5242880"] {
+            assert!(message.contains(part), "`{part}` is not in: {message}");
+        }
+        assert_eq!(work.world.destination.journal().count(Kind::UploadPatch), 0, "nothing is sent that can't be taken");
     })
     .await;
 }
