@@ -57,13 +57,26 @@ impl Repository {
         if !self.client.provider.blob_head_tells() {
             return Ok(false);
         }
+        let (operation, request, wanted) = self.blob_head(digest);
+        let response = self.send(&operation, request, &wanted).await?;
+        Ok(response.status != StatusCode::NOT_FOUND)
+    }
+
+    /// The same for a copy that has been admitted, on the stream that it has: who holds one asks for no other.
+    ///
+    /// # Errors
+    /// Anything but a yes or a no.
+    pub async fn has_blob_within(&self, _leave: &Admitted, digest: &Digest) -> Result<bool, Error> {
+        let (operation, request, wanted) = self.blob_head(digest);
+        let response = self.exchange(&operation, request, &wanted).await?;
+        Ok(response.status != StatusCode::NOT_FOUND)
+    }
+
+    fn blob_head(&self, digest: &Digest) -> (Operation, Request, Vec<StatusCode>) {
         let operation = Operation::new(Action::HeadBlob, digest);
         let request = Request::new(Method::HEAD, self.url(&format!("blobs/{digest}")));
         // A registry that keeps blobs elsewhere may lead there, which it does for those that it has.
-        let mut wanted = READ_ANSWERS.to_vec();
-        wanted.push(StatusCode::NOT_FOUND);
-        let response = self.send(&operation, request, &wanted).await?;
-        Ok(response.status != StatusCode::NOT_FOUND)
+        (operation, request, [&READ_ANSWERS[..], &[StatusCode::NOT_FOUND]].concat())
     }
 
     /// Opens the blob to be read from `offset` (bytes); its body is still to come.

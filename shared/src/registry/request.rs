@@ -123,7 +123,7 @@ impl Repository {
         Ok((slot, pull, stream))
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         operation: &Operation,
         request: Request,

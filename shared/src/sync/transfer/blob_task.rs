@@ -112,7 +112,7 @@ impl BlobTask<'_> {
         // A broken upload may have been taken, and its answer lost. And who waited for long, for leave above all, may have
         // been overtaken.
         let overtaken = attempt > 1 || self.asked.is_some_and(|asked| asked.elapsed() > FRESH);
-        if overtaken && self.has_it().await? {
+        if overtaken && self.has_it(&leave).await? {
             return Ok(Arrived::Present);
         }
         if attempt == 1
@@ -157,10 +157,10 @@ impl BlobTask<'_> {
     }
 
     /// Whether the destination has the blob, by its own API where no `HEAD` tells.
-    async fn has_it(&self) -> Result<bool, Error> {
+    async fn has_it(&self, leave: &Admitted) -> Result<bool, Error> {
         let digest = &self.blob.digest;
         if self.destination.client().provider.blob_head_tells() {
-            return self.destination.has_blob(digest).await;
+            return self.destination.has_blob_within(leave, digest).await;
         }
         self.gate.available(digest, &self.destination.run().deadline).await
     }
