@@ -76,6 +76,10 @@ impl Untagging for EcrTags {
             }
         })
     }
+
+    fn takes_image_with_last_tag(&self) -> bool {
+        true
+    }
 }
 
 /// The tags of one repository of ECR Public, for the time of one run.
@@ -129,6 +133,10 @@ impl Untagging for EcrPublicTags {
                 Err(error) => Err(failure(&doing(), &error)),
             }
         })
+    }
+
+    fn takes_image_with_last_tag(&self) -> bool {
+        true
     }
 }
 

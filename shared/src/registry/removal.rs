@@ -26,6 +26,11 @@ pub trait Untagging: Send + Sync {
 
     /// Removes `tag` and nothing else; `false`: it is not there.
     fn remove<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<bool, Error>>;
+
+    /// Whether an image is gone with its last tag; elsewhere it waits for garbage collection.
+    fn takes_image_with_last_tag(&self) -> bool {
+        false
+    }
 }
 
 /// Removes tags as the distribution specification says.

@@ -1,18 +1,21 @@
 //! A tag that was deleted at the source is removed at a destination: that tag alone, and only while nothing speaks against it.
 //!
 //! source gone? → destination the same? → other tags? → remove → look at both ends once more
+//!
+//! No registry removes "this tag, unless it is the last one": the image's other tag may go between the question and the
+//! removal, as two deletions are followed at once. So the manifest is read before, and put back under the tag if it was the last.
 
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Ends, RequestCounts, Source, resolve};
+use super::{Ends, RequestCounts, Source, publish, resolve};
 use crate::{
     deadline::Deadline,
     error::{Error, ErrorType},
-    limits::{ByteBudget, ManifestRoom},
-    oci::Reference,
+    limits::{ByteBudget, CommitGate, ManifestRoom},
+    oci::{Manifest, Reference},
     registry::{Repository, Run, Untagging},
     request::{Delete, RemovalRequest},
     transport::Meter,
@@ -161,17 +164,24 @@ impl Task<'_> {
             let text = format!("the destination's tag holds {there}, not {digest}, which the deleted tag held");
             return Ok(kept(text));
         }
-        if request.delete == Delete::Untag && tags.untagging.another(tag, digest).await?.is_none() {
-            let text = format!(
-                "it is the last tag of {digest} at the destination; `\"delete\": \"image\"` on the rule removes such, too"
-            );
-            return Ok(kept(text));
-        }
+        let image = match request.delete {
+            Delete::Image => None,
+            Delete::Untag if tags.untagging.another(tag, digest).await?.is_none() => {
+                let text = format!(
+                    "it is the last tag of {digest} at the destination; `\"delete\": \"image\"` on the rule removes such, too"
+                );
+                return Ok(kept(text));
+            }
+            Delete::Untag => match tags.repository.manifest(digest.as_str(), Some(digest), &self.room).await {
+                Ok(image) => Some(image),
+                Err(error) if error.error_type == ErrorType::SourceNotFound => return Ok(went_meanwhile()),
+                Err(error) => return Err(error),
+            },
+        };
         if !tags.untagging.remove(tag).await? {
-            let text = "the destination's tag went while it was looked at".to_owned();
-            return Ok(end(RemovalOutcome::Current, text));
+            return Ok(went_meanwhile());
         }
-        let done = self.done().await?;
+        let done = self.done(image.as_ref()).await?;
         // Who pushed the tag meanwhile may have found it still here, with the same digest, and left it at that.
         let back = self.at_source().await?;
         Ok(End { source_is_back: back.is_some(), ..done })
@@ -187,28 +197,58 @@ impl Task<'_> {
         Ok(self.source.withheld(tag).await?.map(|withheld| format!("the source has the tag: {}", withheld.reason)))
     }
 
-    /// What is there after the tag was removed.
-    async fn done(&self) -> Result<End, Error> {
+    /// What is there after the tag was removed: `image`, unless it was to go with its last tag, keeps one.
+    async fn done(&self, image: Option<&Manifest>) -> Result<End, Error> {
         let Self { request, tags, .. } = self;
-        let digest = &request.digest;
-        let left = tags.repository.head_manifest(digest.as_str()).await?.is_some();
-        Ok(match (left, request.delete) {
-            (true, _) => end(RemovalOutcome::Untagged, "the tag was deleted at the source".to_owned()),
-            (false, Delete::Image) => end(
-                RemovalOutcome::Deleted,
-                format!("the tag was deleted at the source, and was the last one of {digest}"),
+        let (tag, digest) = (request.destination.target(), &request.digest);
+        let untagged = end(RemovalOutcome::Untagged, "the tag was deleted at the source".to_owned());
+        let is_there = || async { Ok(tags.repository.head_manifest(digest.as_str()).await?.is_some()) };
+        let Some(image) = image else {
+            let text = format!("the tag was deleted at the source, and was the last one of {digest}");
+            return Ok(if is_there().await? { untagged } else { end(RemovalOutcome::Deleted, text) });
+        };
+        if tags.untagging.another(tag, digest).await?.is_some() {
+            return Ok(untagged);
+        }
+        let expected = tags.untagging.takes_image_with_last_tag() || is_there().await?;
+        self.put_back(image).await?;
+        if expected {
+            let text = format!("it turned out to be the last tag of {digest}: its other one went at the same time");
+            return Ok(kept(text));
+        }
+        Err(Error::new(
+            ErrorType::InvalidConfig,
+            format!(
+                "removing {}: {digest} went with it, although it had another tag a moment ago, and was put back under this \
+                 one: either somebody removed the other at the same time, or the registry deletes images by any of their \
+                 tags; see what is missing there and, if it does, leave `delete` out of the rules that lead to it",
+                request.destination
             ),
-            (false, Delete::Untag) => {
-                return Err(Error::new(
-                    ErrorType::InvalidConfig,
-                    format!(
-                        "removing {}: {digest} went with it, although it had another tag a moment ago: either somebody removed \
-                         that one at the same time, or the registry deletes images by any of their tags; see what is missing \
-                         there and, if it does, leave `delete` out of the rules that lead to it",
-                        request.destination
-                    ),
-                ));
-            }
+        ))
+    }
+
+    /// Puts the image under the tag again, or, if that holds something else by now, by its digest.
+    async fn put_back(&self, image: &Manifest) -> Result<(), Error> {
+        let Self { request, tags, .. } = self;
+        let restored = async {
+            let tag = request.destination.target();
+            let target = match resolve::there(&tags.repository, tag, &self.room).await? {
+                None => tag,
+                Some(_) => image.digest.as_str(),
+            };
+            // The registry had it a moment ago, and says itself whether what it lists is there still.
+            let gate = CommitGate::new(None, Duration::ZERO);
+            image.blobs.iter().for_each(|blob| gate.note_good(blob.digest.clone()));
+            publish::put(image, target, &tags.repository, &gate, &|_, _| ()).await
+        };
+        // Another try would find no tag, and nothing to say.
+        restored.await.map_err(|error| {
+            let message = format!(
+                "removing {}: its image's other tag went at the same time, and it could not be put back, so that the image is \
+                 untagged there, or gone: {}",
+                request.destination, error.message
+            );
+            Error { message, ..error }.for_good()
         })
     }
 }
@@ -219,6 +259,10 @@ fn end(outcome: RemovalOutcome, reason: String) -> End {
 
 fn kept(reason: String) -> End {
     end(RemovalOutcome::Kept, reason)
+}
+
+fn went_meanwhile() -> End {
+    end(RemovalOutcome::Current, "the destination's tag went while it was looked at".to_owned())
 }
 
 fn report(

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Barrier,
     task::{JoinHandle, JoinSet},
 };
 
@@ -73,9 +74,18 @@ struct Shared {
 
 struct Fault {
     operation: String,
-    /// What is answered; nothing, for ever, where there is none.
-    error: Option<ApiError>,
+    turn: Turn,
     left: usize,
+}
+
+/// What becomes of a call.
+#[derive(Clone)]
+enum Turn {
+    Fails(ApiError),
+    /// It is never answered.
+    Silence,
+    /// It waits until as many have come as are awaited.
+    Meets(Arc<Barrier>),
 }
 
 /// A batch of 1 MiB messages is the largest body there is; JSON escapes may make it six times as long.
@@ -154,7 +164,12 @@ impl Aws {
 
     /// Answers the next `times` calls of this operation, of whatever service, with this error.
     pub fn fail_next(&self, operation: &str, error: ApiError, times: usize) {
-        lock(&self.shared.faults).push(Fault { operation: operation.to_owned(), error: Some(error), left: times });
+        self.shared.plan(operation, Turn::Fails(error), times);
+    }
+
+    /// Holds the next `calls` of this operation until all of them have come, so that they are served together.
+    pub fn serve_together(&self, operation: &str, calls: usize) {
+        self.shared.plan(operation, Turn::Meets(Arc::new(Barrier::new(calls))), calls);
     }
 
     /// Counts its calls on this wire.
@@ -164,7 +179,7 @@ impl Aws {
 
     /// Takes every further call of this operation and never answers.
     pub fn silence(&self, operation: &str) {
-        lock(&self.shared.faults).push(Fault { operation: operation.to_owned(), error: None, left: usize::MAX });
+        self.shared.plan(operation, Turn::Silence, usize::MAX);
     }
 }
 
@@ -204,6 +219,10 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 impl Shared {
+    fn plan(&self, operation: &str, turn: Turn, left: usize) {
+        lock(&self.faults).push(Fault { operation: operation.to_owned(), turn, left });
+    }
+
     async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let number = self.request_ids.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("00000000-0000-4000-8000-{number:012x}");
@@ -289,17 +308,21 @@ impl Shared {
     /// Refuses keys that STS did not issue in this form, and plays the faults of the script.
     async fn admit(&self, operation: &str, signed: &Signed) -> Result<(), ApiError> {
         self.sts.check_session(signed)?;
-        let error = {
+        let turn = {
             let mut faults = lock(&self.faults);
             let Some(fault) = faults.iter_mut().find(|fault| fault.operation == operation && fault.left > 0) else {
                 return Ok(());
             };
             fault.left -= 1;
-            fault.error.clone()
+            fault.turn.clone()
         };
-        match error {
-            Some(error) => Err(error),
-            None => std::future::pending().await,
+        match turn {
+            Turn::Fails(error) => Err(error),
+            Turn::Silence => std::future::pending().await,
+            Turn::Meets(others) => {
+                others.wait().await;
+                Ok(())
+            }
         }
     }
 

@@ -57,8 +57,8 @@ async fn a_deleted_tag_is_removed_and_the_images_other_tags_stay() {
         let calls = world.aws.calls();
         let call = calls.iter().find(|call| call.operation == "BatchDeleteImage").unwrap();
         assert_eq!(call.request["imageIds"], json!([{ "imageTag": "v1" }]), "by the tag alone, never by the digest");
-        assert_eq!((world.source.journal().len(), world.destination.journal().len()), (2, 2), "HEADs alone");
-        assert_eq!(result["requests"], json!({ "source": 2, "destination": 2, "aws_api": 6 }), "{result}");
+        assert_eq!((world.source.journal().len(), world.destination.journal().len()), (2, 2));
+        assert_eq!(result["requests"], json!({ "source": 2, "destination": 2, "aws_api": 7 }), "{result}");
 
         // Delivered again.
         let again = deleted(&mut function, "v1", &image.digest).await;
@@ -266,6 +266,58 @@ async fn several_destinations_are_done_one_after_the_other_by_both_functions() {
         let outcomes: Vec<_> = logged_results(&fanout).iter().map(|result| result["outcome"].clone()).collect();
         assert_eq!(outcomes, ["kept", "untagged", "current"]);
         assert_eq!(world.aws.sqs().messages("work").len(), 0);
+    })
+    .await;
+}
+
+/// Each of the two finds the other one's tag, and ECR takes the image with the last: it is put back.
+#[tokio::test]
+async fn two_deletions_at_once_leave_a_tag_of_the_image() {
+    watched(async {
+        let (world, image) = world(Some("untag")).await;
+        let mut functions = [world.function("on-push", &[]).await, world.function("on-push", &[]).await];
+        world.aws.serve_together("BatchDeleteImage", 2);
+        let [one, other] = &mut functions;
+        let (one, other) = tokio::join!(deleted(one, "v1", &image.digest), deleted(other, "v1.0", &image.digest));
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 2, "both were removed");
+        assert!(!tags(&world).is_empty(), "{one}\n{other}");
+        for tag in tags(&world) {
+            world.destination.store().is_whole(MIRROR, &tag).unwrap();
+        }
+        let kept: Vec<_> = [&one, &other].into_iter().filter(|result| result["outcome"] == "kept").collect();
+        assert_eq!(kept.len(), tags(&world).len(), "{one}\n{other}");
+        kept.iter().for_each(|result| assert_says(result, "kept", "at the same time"));
+    })
+    .await;
+}
+
+/// Another try would find no tag, and nothing to say.
+#[tokio::test]
+async fn an_image_that_can_not_be_put_back_is_told_for_good() {
+    watched(async {
+        let (mut world, image) = world(Some("untag")).await;
+        world.config["limits"] = json!({ "max_attempts": 2 });
+        let work = world.aws.sqs().create("work", Duration::from_secs(30));
+        let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
+        let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+        let mut fanout = world.function("fanout", &env).await;
+        world.destination.faults().add(Fault::on(Kind::ManifestPut).forever().then(Action::status(503)));
+        // The source, the other tags, the removal, the other tags: step by step.
+        for operation in ["DescribeImages", "DescribeImages", "BatchDeleteImage", "DescribeImages"] {
+            world.aws.serve_together(operation, 2);
+        }
+        world.aws.sqs().send("work", &delete_event("team/app", "v1", &image.digest).to_string());
+        let queue = EventSource::new(world.aws.sqs(), "work").timeout(LIMIT);
+        let mut another = world.function("on-push", &[]).await;
+        let (delivery, _) = tokio::join!(
+            queue.deliver(&mut fanout),
+            another.invoke(delete_event("team/app", "v1.0", &image.digest), LIMIT)
+        );
+        assert_eq!(delivery.unwrap().outcome, Outcome::Ok(json!({ "batchItemFailures": [] })));
+        let dead = world.aws.sqs().messages("dead");
+        assert_eq!(dead.len(), 1);
+        let told = format!("{:?}", dead[0]);
+        assert!(told.contains("could not be put back") && told.contains("Unavailable"), "{told}");
     })
     .await;
 }

@@ -52,6 +52,30 @@ async fn a_tag_alone_is_removed_wherever_that_can_be_done() {
 }
 
 #[tokio::test]
+async fn two_deletions_at_once_leave_a_tag_of_the_image() {
+    watched(async {
+        for personality in [Personality::Plain, Personality::Gar, Personality::Quay] {
+            let (world, image) = world(personality, "untag").await;
+            let mut functions = [world.function("on-push", &[]).await, world.function("on-push", &[]).await];
+            // Long enough for each to find the other one's tag.
+            let late = Action::Delay(Duration::from_secs(1));
+            world.destination.faults().add(Fault::on(Kind::ManifestDelete).times(2).then(late));
+            let [one, other] = &mut functions;
+            let (one, other) = tokio::join!(
+                results(one, delete_event("team/app", "v1", &image.digest)),
+                results(other, delete_event("team/app", "v1.0", &image.digest))
+            );
+            assert_eq!(world.destination.journal().count(Kind::ManifestDelete), 2, "{one:?} {other:?}");
+            let tags = world.destination.store().tags(MIRROR);
+            let kept = [&one, &other].into_iter().filter(|results| results[0]["outcome"] == "kept").count();
+            assert!(!tags.is_empty() && kept == tags.len(), "{personality:?}: {one:?} {other:?}");
+            world.destination.store().is_whole(MIRROR, &tags[0]).unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn with_image_the_last_tag_goes_and_the_rest_is_the_registrys_garbage_collection() {
     watched(async {
         let (world, image) = world(Personality::Plain, "image").await;
@@ -131,6 +155,7 @@ async fn a_registry_that_takes_the_image_along_is_found_out() {
         let (error_type, message) = failed(&mut function, delete_event("team/app", "v1", &image.digest)).await;
         assert_eq!(error_type, "InvalidConfig", "{message}");
         assert!(message.contains("went with it") && message.contains("leave `delete` out"), "{message}");
+        assert_eq!(world.destination.store().tag(MIRROR, "v1"), Some(image.digest), "it is put back");
     })
     .await;
 }
