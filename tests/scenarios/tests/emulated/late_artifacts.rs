@@ -77,6 +77,26 @@ async fn an_artifact_goes_where_its_image_is_and_nothing_else_moves() {
 }
 
 #[tokio::test]
+async fn a_signature_of_an_sbom_that_was_not_heard_of_brings_both() {
+    watched(async {
+        let (world, index) = signed_world().await;
+        let mut function = world.function("on-push", &[]).await;
+        pushed(&mut function, "team/app", "v1", &index.digest).await;
+        let sbom = artifact(SBOM, "of a child", &child(&index));
+        let signature = artifact(SIGNATURE, "of the SBOM", &sbom.descriptor());
+        for artifact in [&sbom, &signature] {
+            artifact.push_to(world.source.store(), "team/app", &artifact.digest);
+        }
+        let result = results(&mut function, artifact_event("", &signature, false)).await.remove(0);
+        assert_eq!((&result["outcome"], &result["digest"]), (&json!("synced"), &json!(signature.digest)), "{result}");
+        assert_eq!(result["referrers"], json!({"pushed": 2, "present": 0}), "{result}");
+        let order = world.destination.store().manifests_in_push_order(MIRROR);
+        assert_eq!(order[order.len() - 2..], [sbom.digest, signature.digest]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_tag_of_cosigns_brings_the_signature_whatever_tags_the_rule_takes_and_makes() {
     watched(async {
         let (mut world, index) = signed_world().await;

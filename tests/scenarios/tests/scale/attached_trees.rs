@@ -214,6 +214,19 @@ async fn holds(tree: &Tree, seed: u64) {
     assert_eq!(again.referrers.present, attached.len() as u64);
 }
 
+/// What counts is all that is attached, not what lists name: each of these brings two manifests along.
+#[tokio::test]
+async fn the_bound_counts_the_children_of_what_is_attached() {
+    watched(async {
+        for (number, indexes) in [MAX_ATTACHED / 3, MAX_ATTACHED / 3 + 1].into_iter().enumerate() {
+            let attachments = vec![(0, How::Index); indexes];
+            let tree = Tree { platforms: 0, nested: false, attachments, from_api: true, to_api: true };
+            holds(&tree, 10_000 + number as u64).await;
+        }
+    })
+    .await;
+}
+
 #[test]
 fn any_tree_within_the_bounds_arrives_whole_and_any_other_is_refused_before_the_first_upload() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
