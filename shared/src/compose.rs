@@ -31,7 +31,7 @@ use crate::{
     provider::Provider,
     queue::{SourceQueues, SqsQueue},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Lacks, Listing, LoginSource, OciListing, OciTags, Quotas,
+        AnonymousLogin, Authenticator, BlobsAt, Lacks, LastTags, Listing, LoginSource, OciListing, OciTags, Quotas,
         RegistryClient, Repository, Run, SentLately, Side, Untagging, UploadLimit,
     },
     retry::RetryPolicy,
@@ -224,6 +224,7 @@ impl Registries {
             pulls: Pulls::default(),
             sent: SentLately::default(),
             lacks: Lacks::default(),
+            last_tags: LastTags::default(),
             blobs_at: BlobsAt::default(),
             least_chunk: AtomicU64::new(0),
             upload_limit: UploadLimit(upload_limit.map(|limit| self.tuning.upload_limit.unwrap_or(limit))),

@@ -3,6 +3,7 @@
 //! A [`RegistryClient`] lives as long as the process and keeps tokens and connections. A [`Repository`] is one
 //! repository of it for the time of one run, with the run's counts and deadline; its methods are the spec's.
 
+mod attached_tags;
 mod auth;
 mod blob;
 mod listing;
@@ -21,6 +22,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+pub use attached_tags::{AttachedTags, LastTags};
 pub use auth::{
     AnonymousLogin, Authenticator, KeptLogin, Login, LoginIssued, LoginRequest, LoginSource, Secret, ServicePrincipal,
 };
@@ -65,6 +67,8 @@ pub struct RegistryClient {
     pub sent: SentLately,
     /// What it was found to be without.
     pub lacks: Lacks,
+    /// The tags of a repository that belong to other manifests, as they were read last.
+    pub last_tags: LastTags,
     /// Whether it sends blobs itself.
     pub blobs_at: BlobsAt,
     /// The least size of a chunk in bytes, as it said last (`OCI-Chunk-Min-Length`); 0: it has not.

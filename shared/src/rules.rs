@@ -193,6 +193,7 @@ impl Rules {
             expected: pushed.digest.clone(),
             options: rule.options.clone(),
             pushed_at: pushed.at,
+            asked_at: None,
             repeated: false,
             tried: false,
             heard: false,

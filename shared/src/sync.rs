@@ -26,7 +26,7 @@ use late::Late;
 use plan::Plan;
 use platforms::Wanted;
 pub use platforms::filtered_digest;
-use referrers::Findings;
+use referrers::{CosignTags, Findings};
 pub use removal::{RemovalEnds, RemovalOutcome, RemovalReport, Remover, TagsAt};
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
@@ -212,7 +212,8 @@ impl Syncer {
                 let outcome = if tally.has_pushed(&digest) { synced(request, of_source) } else { Outcome::Current };
                 // What was attached later comes by events of its own, so cosign's tags need no look at an image that
                 // was there before.
-                let cosign = outcome != Outcome::Current || !request.heard || request.tried;
+                let is_due = outcome != Outcome::Current || !request.heard || request.tried;
+                let cosign = if is_due { CosignTags::AsAsked } else { CosignTags::Ignored };
                 let attached = referrers::of_there(task, &digest, root.as_slice(), cosign);
                 let attached = Stage::Referrers.run(tally, attached).await?;
                 return Ok(Round::Done(outcome, digest, attached));

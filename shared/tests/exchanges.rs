@@ -14,7 +14,7 @@ use transfer::{
     oci::{Blob, Digest},
     provider::{Action, Provider},
     registry::{
-        AnonymousLogin, Authenticator, BlobsAt, Lacks, Login, LoginIssued, LoginRequest, LoginSource, Quotas,
+        AnonymousLogin, Authenticator, BlobsAt, Lacks, LastTags, Login, LoginIssued, LoginRequest, LoginSource, Quotas,
         RegistryClient, Repository, Run, Secret, SentLately, Started, UploadLimit,
     },
     retry::RetryPolicy,
@@ -62,6 +62,7 @@ fn repository(server: &MockServer, provider: Provider, auth: Authenticator) -> R
         pulls: Pulls::default(),
         sent: SentLately::default(),
         lacks: Lacks::default(),
+        last_tags: LastTags::default(),
         blobs_at: BlobsAt::default(),
         least_chunk: std::sync::atomic::AtomicU64::new(0),
         upload_limit: UploadLimit(provider.upload_limit()),

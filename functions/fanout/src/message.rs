@@ -131,6 +131,7 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
                     expected,
                     options,
                     pushed_at,
+                    asked_at: None,
                     repeated: false,
                     tried: false,
                     heard,

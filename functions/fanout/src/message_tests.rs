@@ -56,6 +56,7 @@ fn what_on_push_queues_reads_back_as_it_was() {
             ..SyncOptions::default()
         },
         pushed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
+        asked_at: None,
         repeated: false,
         tried: false,
         heard: false,
@@ -153,6 +154,7 @@ fn the_rest_of_a_sync_reads_back_as_it_was() {
         expected: None,
         options: SyncOptions::default(),
         pushed_at: None,
+        asked_at: None,
         repeated: false,
         tried: false,
         heard: false,

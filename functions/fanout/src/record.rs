@@ -1,5 +1,7 @@
 //! A message as it came from its queue.
 
+use std::time::{Duration, SystemTime};
+
 use aws_lambda_events::sqs::SqsMessage;
 use transfer::trace::TraceHeader;
 
@@ -10,6 +12,8 @@ pub(crate) struct Record {
     pub(crate) body: String,
     /// Good for one receive; what calls about the message name it by.
     pub(crate) receipt: Option<String>,
+    /// When it was sent.
+    pub(crate) sent_at: Option<SystemTime>,
     /// How often it was received, this time included.
     pub(crate) received: u32,
     /// Its group: FIFO queues keep order within it, standard ones share their work out by it.
@@ -26,6 +30,8 @@ impl Record {
         Some(Self {
             id: message.message_id.filter(|id| !id.is_empty())?,
             received: attribute("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1),
+            sent_at: attribute("SentTimestamp")
+                .and_then(|millis| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis.parse().ok()?))),
             group: attribute("MessageGroupId"),
             trace: attribute("AWSTraceHeader").and_then(|header| TraceHeader::read(&header)),
             body: message.body.unwrap_or_default(),

@@ -78,6 +78,7 @@ mod tests {
             expected: digest.map(Digest::of),
             options: SyncOptions::default(),
             pushed_at: None,
+            asked_at: None,
             repeated: false,
             tried: false,
             heard: false,

@@ -166,6 +166,7 @@ mod tests {
             expected: None,
             options: SyncOptions::default(),
             pushed_at: None,
+            asked_at: None,
             repeated: false,
             tried: false,
             heard: false,

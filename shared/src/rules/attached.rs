@@ -50,6 +50,7 @@ impl Rules {
                         expected: None,
                         options,
                         pushed_at: pushed.at,
+                        asked_at: None,
                         repeated: false,
                         tried: false,
                         heard: true,

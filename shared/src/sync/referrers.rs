@@ -3,14 +3,13 @@
 //! It is found before anything is sent, so that what is too much, or lacks what is required, is refused before the first
 //! upload. It is put when its subjects are there, and its failure is one of its own: the image is in place by then.
 
-mod cosign;
 mod fallback;
 mod find;
 
 use std::time::Duration;
 
 use find::below;
-pub(super) use find::{Attached, Subject, Trouble, find, types_of};
+pub(super) use find::{Attached, CosignTags, Subject, Trouble, find, types_of};
 use futures::{StreamExt, stream};
 
 use super::{Syncer, Task, inventory, inventory::Held, plan::Plan, publish, resolve, resolve::ManifestTree, transfer};
@@ -65,12 +64,12 @@ pub(super) async fn of_new(
     }
     let required = &options.require_referrers;
     let found = async {
-        let attached = of_all(task, root, known, is_new, true, !required.is_empty()).await?;
+        let attached = of_all(task, root, known, is_new, CosignTags::AsAsked, !required.is_empty()).await?;
         // What is required of the image is required of the one that was pushed.
         let of_source = match task.tally.source_digest() {
             Some(digest) if !required.is_empty() => {
                 let whole = Subject { digest: digest.clone(), is_new: true };
-                Some((find(task, vec![whole], true, true).await?, digest))
+                Some((find(task, vec![whole], CosignTags::AsAsked, true).await?, digest))
             }
             _ => None,
         };
@@ -90,7 +89,7 @@ pub(super) async fn of_new(
     }
 }
 
-/// What is attached to an image that the destination has; with `cosign`, cosign's tags are looked for as well.
+/// What is attached to an image that the destination has.
 ///
 /// # Errors
 /// It is more than is copied.
@@ -98,7 +97,7 @@ pub(super) async fn of_there(
     task: &Task<'_>,
     root: &Digest,
     known: &[Manifest],
-    cosign: bool,
+    cosign: CosignTags,
 ) -> Result<Findings, Error> {
     if !task.request.options.referrers.wanted() {
         return Ok(None);
@@ -116,7 +115,7 @@ async fn of_all(
     root: &Digest,
     known: &[Manifest],
     is_new: bool,
-    cosign: bool,
+    cosign: CosignTags,
     typed: bool,
 ) -> Result<Attached, Trouble> {
     let digests = match known {
@@ -149,7 +148,7 @@ pub(super) async fn follow(
             }
             // What was attached meanwhile had an event of its own, which may have found no image here yet.
             let subjects = image.into_iter().map(|digest| Subject { digest, is_new: false }).collect();
-            attached = find(task, subjects, true, false).await.map_err(Trouble::into_error)?;
+            attached = find(task, subjects, CosignTags::Now, false).await.map_err(Trouble::into_error)?;
             if attached.waves.iter().all(Vec::is_empty) {
                 return Ok(());
             }

@@ -123,6 +123,7 @@ fn requests(shape: &Shape, description: &Description) -> Result<Vec<SyncRequest>
             expected: None,
             options: SyncOptions::default(),
             pushed_at: None,
+            asked_at: None,
             repeated: false,
             tried: false,
             heard: false,

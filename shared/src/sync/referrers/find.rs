@@ -8,10 +8,11 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::{Artifact, cosign::AttachedTags};
+use super::Artifact;
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Manifest, Referrer, cosign_tags, read_referrers, referrers_tag},
+    registry::AttachedTags,
     request::ExistingTag,
     sync::{Task, resolve},
 };
@@ -97,16 +98,28 @@ enum Candidate {
     Tagged(String),
 }
 
-/// Finds what is attached to `subjects`, and to that again. With `cosign`, cosign's tags are looked for, too.
+/// Which of the source's tags are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sync) enum CosignTags {
+    /// None: they have push events of their own.
+    Ignored,
+    /// Those that there were when the request was made.
+    AsAsked,
+    /// Those that there are.
+    Now,
+}
+
+/// Finds what is attached to `subjects`, and to that again.
 pub(in crate::sync) async fn find(
     task: &Task<'_>,
     subjects: Vec<Subject>,
-    cosign: bool,
+    cosign: CosignTags,
     typed: bool,
 ) -> Result<Attached, Trouble> {
     let tags = match cosign {
-        true => Some(AttachedTags::of(&task.source.repository).await?),
-        false => None,
+        CosignTags::Ignored => None,
+        CosignTags::AsAsked => Some(task.source.repository.attached_tags(task.request.asked_at).await?),
+        CosignTags::Now => Some(task.source.repository.attached_tags(None).await?),
     };
     let finder = Finder { task, tags, typed, candidates: AtomicUsize::new(0) };
     let image = subjects.iter().map(|subject| subject.digest.clone()).collect();

@@ -90,6 +90,17 @@ async fn an_unchanged_image_costs_one_request_more_for_each_manifest_of_its_tree
         let again = pushed(&mut fresh, "team/app", "v1", &digest).await;
         assert_eq!(again["outcome"], "current");
         assert_eq!(world.destination.journal().count(Kind::Referrers), 3);
+        assert_eq!(world.source.journal().count(Kind::Referrers), release.manifests() - 1);
+        assert_eq!((world.source.journal().len(), world.destination.journal().len()), (release.manifests(), 4));
+
+        // A message also looks for the signature by tag: the tag list, the tag at both ends, and what refers to it.
+        let mut fanout = world.function("fanout", &[]).await;
+        world.forget();
+        let of = |host: &str, repository: &str| format!("{host}/{repository}:v1");
+        let (from, to) = (of(&world.source_host, "team/app"), of(&world.destination_host, "mirror/team/app"));
+        assert_eq!(replicated(&world, &mut fanout, &from, &to).await["outcome"], "current");
+        assert_eq!(world.source.journal().count(Kind::Referrers), release.manifests());
+        assert_eq!((world.source.journal().len(), world.destination.journal().len()), (release.manifests() + 3, 5));
 
         world.rule().insert("referrers".into(), false.into());
         let mut without = world.function("on-push", &[]).await;

@@ -1,10 +1,12 @@
 //! Lists of referrers: paged, wrong, written by two at once, and too long.
 
+use std::time::Duration;
+
 use emulator::{Action, Builder, Fault, Image, Index, Kind, Personality, Registry, image::OCI_INDEX};
-use scenarios::{World, world::push_event};
+use scenarios::{Outcome, World, world::push_event};
 use serde_json::json;
 
-use crate::support::{assert_nothing_written, delivered, eventually, failed, pushed, replicated, watched};
+use crate::support::{LIMIT, assert_nothing_written, delivered, eventually, failed, pushed, replicated, watched};
 use scenarios::attached::{SBOM, SIGNATURE, artifact, attach, listed, tag_of};
 
 async fn world(source: Builder, destination: Builder) -> World {
@@ -346,6 +348,56 @@ async fn a_page_for_people_in_place_of_the_api_is_none() {
         let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
         assert_eq!((&result["outcome"], &result["referrers"]["pushed"]), (&json!("synced"), &json!(1)), "{result}");
         assert_eq!(OCI_INDEX, "application/vnd.oci.image.index.v1+json");
+    })
+    .await;
+}
+
+/// A backfill has a message for each of a repository's images, and each needs the same list of tags.
+#[tokio::test]
+async fn messages_that_were_sent_before_the_tags_were_read_need_no_further_look() {
+    watched(async {
+        let world = World::to(Personality::Plain, |plain| plain).await;
+        let signed = |number: u64| {
+            let (tag, image) = (format!("v{number}"), Image::small(number));
+            image.push_to(world.source.store(), "team/app", &tag);
+            let signature = Image::small(100 + number);
+            signature.push_to(world.source.store(), "team/app", &tag_of(&image.digest, ".sig"));
+            (tag, image, signature)
+        };
+        let mut fanout = world.function("fanout", &[]).await;
+        world.aws.sqs().create("work", LIMIT);
+        let mut sync = async |tag: &str, sent: Option<Duration>| {
+            let body = json!({"source": format!("{}/team/app:{tag}", world.source_host)});
+            world.aws.sqs().send("work", &body.to_string());
+            let mut event = world.aws.sqs().receive_event("work", 1).unwrap();
+            if let Some(ago) = sent {
+                let at = std::time::SystemTime::now() - ago;
+                let millis = at.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+                event["Records"][0]["attributes"]["SentTimestamp"] = json!(millis.to_string());
+            }
+            let outcome = fanout.invoke(event, LIMIT).await;
+            assert_eq!(outcome, Outcome::Ok(json!({"batchItemFailures": []})));
+            world.source.journal().count(Kind::TagsList)
+        };
+        let there = |image: &Image| world.destination.store().manifest("mirror/team/app", &image.digest).is_some();
+        let minute = Some(Duration::from_secs(60));
+        let first = [signed(1), signed(2), signed(3)];
+        for (tag, image, signature) in &first {
+            assert_eq!(sync(tag, minute).await, 1);
+            assert!(there(image) && there(signature));
+        }
+        // Sent when the list had been read, or about then.
+        for (number, sent, lists) in [(4, Some(Duration::ZERO), 2), (5, None, 3)] {
+            let (tag, image, signature) = signed(number);
+            assert_eq!(sync(&tag, sent).await, lists);
+            assert!(there(&image) && there(&signature));
+        }
+        let (tag, _, _) = signed(6);
+        world.source.store().remove_tag("team/app", "v6");
+        Image::small(6).push_to(world.source.store(), "team/other", &tag);
+        let body = json!({"source": format!("{}/team/other:{tag}", world.source_host)});
+        delivered(&world, &mut fanout, &body.to_string()).await;
+        assert_eq!(world.source.journal().count(Kind::TagsList), 4, "another repository's list is no help");
     })
     .await;
 }

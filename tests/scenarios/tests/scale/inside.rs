@@ -26,6 +26,7 @@ pub(crate) async fn sync(app: &App, source: &str, destination: &str, time: Durat
         expected: None,
         options: SyncOptions::default(),
         pushed_at: None,
+        asked_at: None,
         repeated: false,
         tried: false,
         heard: false,
