@@ -5,12 +5,14 @@
 
 mod fallback;
 mod find;
+mod look;
 
 use std::time::Duration;
 
 use find::below;
-pub(super) use find::{Attached, CosignTags, Subject, Trouble, find, types_of};
+pub(super) use find::{Attached, CosignTags, Subject, Trouble, find};
 use futures::{StreamExt, stream};
+pub(super) use look::types_of;
 
 use super::{Syncer, Task, inventory, inventory::Held, plan::Plan, publish, resolve, resolve::ManifestTree, transfer};
 use crate::{

@@ -124,9 +124,9 @@ async fn writers_of_one_list_at_once_lose_nothing() {
                 async move {
                     let queue = format!("work-{number}");
                     let sqs = world.aws.sqs();
-                    sqs.create(&queue, std::time::Duration::from_secs(30));
+                    sqs.create(&queue, Duration::from_secs(30));
                     sqs.send(&queue, ends);
-                    let source = scenarios::EventSource::new(sqs, &queue).timeout(crate::support::LIMIT);
+                    let source = scenarios::EventSource::new(sqs, &queue).timeout(LIMIT);
                     let delivery = source.deliver(&mut function).await.expect("the message is visible");
                     assert!(delivery.kept.is_empty(), "{delivery:?}");
                 }
@@ -157,7 +157,7 @@ async fn a_list_that_was_written_over_is_made_good() {
         let [one, other] = ["one", "other"].map(|text| artifact(SIGNATURE, text, &image.descriptor()));
         attach(source, "team/app", &one, &image.digest, true);
         let tag = tag_of(&image.digest, "");
-        let late = Fault::on(Kind::ManifestPut).path(&tag).then(Action::Delay(std::time::Duration::from_secs(4)));
+        let late = Fault::on(Kind::ManifestPut).path(&tag).then(Action::Delay(Duration::from_secs(4)));
         let late = world.destination.faults().add(late);
         let slow = copied(&world);
         let quick = async {
