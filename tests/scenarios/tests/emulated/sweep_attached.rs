@@ -236,3 +236,23 @@ async fn of_chosen_platforms_what_is_attached_to_the_chosen_is_looked_at() {
     })
     .await;
 }
+
+/// What docs/operations.md says of it.
+#[tokio::test]
+async fn an_image_with_nothing_attached_costs_a_message_and_four_requests() {
+    watched(async {
+        let world = World::ecr(|destination| destination).await;
+        copied(&world, &Image::small(1), "v1");
+        let mut function = fanout(&world).await;
+        let summary = backfilled(&world, &mut function, order(&world, true)).await;
+        assert_counts(&summary, &[("enqueued", 1), ("source_requests", 0), ("destination_requests", 0)]);
+        assert_eq!(world.aws.count("sqs", "SendMessageBatch"), 1);
+        world.forget();
+        done(&world, &mut function).await;
+        let (source, destination) = (world.source.journal(), world.destination.journal());
+        let asked = [Kind::ManifestGet, Kind::Referrers, Kind::TagsList].map(|kind| source.count(kind));
+        assert_eq!((asked, source.len()), ([1, 1, 1], 3), "{:#?}", source.entries());
+        assert_eq!((destination.count(Kind::ManifestHead), destination.len()), (1, 1), "{:#?}", destination.entries());
+    })
+    .await;
+}
