@@ -38,7 +38,8 @@ pub struct SyncRequest {
     /// Whether another invocation may have sent of it lately: an earlier one of it, or one beside it that has the same image
     /// or one with the same layers. Then the destination is asked more closely what it took.
     pub repeated: bool,
-    /// Whether an earlier try of it may have failed. Then what is attached is looked for everywhere.
+    /// Whether an earlier try of it may have failed, or a backfill asks for what is attached. Then that is looked for
+    /// everywhere.
     pub tried: bool,
     /// Whether it comes of a push event: then its source tells of what is attached later by events of their own.
     pub heard: bool,

@@ -152,7 +152,7 @@ async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: 
             // A queue has many workers, and images of one repository share layers.
             request.repeated = true;
             request.asked_at = record.sent_at;
-            request.tried = record.received > 1 || begun.invocations > 0 || is_old(request, SystemTime::now());
+            request.tried |= record.received > 1 || begun.invocations > 0 || is_old(request, SystemTime::now());
         }
         let mut rest = &place[..];
         while let [_, further @ ..] = rest {

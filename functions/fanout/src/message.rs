@@ -122,7 +122,7 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     let mut requests = match ends {
         Some(ends) => {
             let options = message.options(SyncOptions::default()).map_err(|wrong| invalid(&wrong))?;
-            let (heard, attached) = (message.heard, message.attached);
+            let (heard, attached, tried) = (message.heard, message.attached, message.tried);
             let request = |(source, destination)| {
                 let (expected, options) = (expected.clone(), options.clone());
                 SyncRequest {
@@ -133,7 +133,7 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
                     pushed_at,
                     asked_at: None,
                     repeated: false,
-                    tried: false,
+                    tried,
                     heard,
                     attached,
                 }

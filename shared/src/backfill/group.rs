@@ -12,13 +12,25 @@ use crate::{
 /// Tags of one message: each is looked at in turn, in one invocation. Chosen.
 const MOST_TAGS: usize = 100;
 
-/// What requests of one message have in common.
+/// What requests of one message have in common: an image, and the place that it goes to.
 #[derive(PartialEq, Eq, Hash)]
-struct Key<'r> {
+pub(super) struct Key<'r> {
     source: (&'r str, &'r str),
     digest: &'r Digest,
     destination: (&'r str, &'r str),
     options: &'r SyncOptions,
+}
+
+impl<'r> Key<'r> {
+    /// `None`: it isn't known which image it is.
+    pub(super) fn of(request: &'r SyncRequest) -> Option<Self> {
+        Some(Self {
+            source: (request.source.registry(), request.source.repository()),
+            digest: request.expected.as_ref()?,
+            destination: (request.destination.registry(), request.destination.repository()),
+            options: &request.options,
+        })
+    }
 }
 
 /// Groups requests, in the order in which each group began; one whose digest isn't known stays alone. As
@@ -27,15 +39,9 @@ pub(super) fn groups(requests: &[SyncRequest]) -> Vec<Vec<SyncRequest>> {
     let mut groups: Vec<Vec<SyncRequest>> = Vec::new();
     let mut known: HashMap<Key<'_>, usize> = HashMap::new();
     for request in requests {
-        let Some(digest) = request.expected.as_ref() else {
+        let Some(key) = Key::of(request) else {
             groups.push(vec![request.clone()]);
             continue;
-        };
-        let key = Key {
-            source: (request.source.registry(), request.source.repository()),
-            digest,
-            destination: (request.destination.registry(), request.destination.repository()),
-            options: &request.options,
         };
         match known.get(&key) {
             Some(&at) if groups[at].len() < MOST_TAGS && is_tagged(request) => groups[at].push(request.clone()),

@@ -9,8 +9,9 @@ use crate::{
     error::{Error, ErrorType},
     oci::{Reference, normalize_host},
     queue::MESSAGE_VERSION,
+    request::{ExistingTag, Referrers, ScanGate},
     rules::{GlobSet, Rules, TagFilter, globs, is_glob},
-    settings::{RuleSettings, SourceSettings, TagSettings},
+    settings::{RuleSettings, SourceSettings, TagSettings, Untagged},
 };
 
 /// The greatest `newest`: the times of so many pushes are carried from one invocation to the next.
@@ -39,6 +40,24 @@ pub struct Order {
     /// Where to, instead of where the rules say: a template, as in a rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
+    /// Only these platforms, as a rule names them; left out: the whole index. This and what follows belongs to `destination`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platforms: Option<Vec<String>>,
+    /// What of what is attached to the images goes with them; left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referrers: Option<Referrers>,
+    /// Artifact types that must be attached to an image, or it is not copied; left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_referrers: Option<Vec<String>>,
+    /// What to do with a tag that the destination has, at another digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_tag: Option<ExistingTag>,
+    /// What ECR's scan of an image must not have found; left out: no scan is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan_gate: Option<ScanGate>,
+    /// Enqueue images that a destination has, too, so that what is attached to them is compared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attached: bool,
     /// Only say what would be done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
@@ -114,6 +133,21 @@ impl Order {
         Self { cursor: Some(cursor), ..self.clone() }.message()
     }
 
+    /// What says how images are synced where nothing says where to: rules do, and no order overrules them.
+    fn without_destination(&self) -> Vec<String> {
+        let fields = [
+            ("platforms", self.platforms.is_some()),
+            ("referrers", self.referrers.is_some()),
+            ("require_referrers", self.require_referrers.is_some()),
+            ("existing_tag", self.existing_tag.is_some()),
+            ("scan_gate", self.scan_gate.is_some()),
+        ];
+        let given = fields.into_iter().filter(|(_, given)| *given);
+        given
+            .map(|(field, _)| format!("backfill.{field}: it needs backfill.destination; without, the rules say it"))
+            .collect()
+    }
+
     fn message(self) -> Result<String, Error> {
         let message = Message { version: Some(MESSAGE_VERSION), backfill: self };
         serde_json::to_string(&message).map_err(|error| Error::new(ErrorType::InvalidEvent, error.to_string()))
@@ -183,6 +217,7 @@ impl<'r> Plan<'r> {
         let scope = order.repository.as_deref().and_then(|text| Scope::parse(text, &mut mistakes));
         let (rules, tags) = match &order.destination {
             None => {
+                mistakes.extend(order.without_destination());
                 let tags = order.tags.as_ref().map(|tags| TagFilter::compile(tags, "backfill", &mut mistakes));
                 (Chosen::Configured(configured), tags)
             }
@@ -259,13 +294,13 @@ fn own_rule(order: &Order, destination: &str, scope: &Option<Scope>, mistakes: &
         source,
         tags: order.tags.clone().unwrap_or_default(),
         destinations: vec![destination.to_owned()],
-        platforms: None,
-        referrers: crate::request::Referrers::default(),
-        require_referrers: Vec::new(),
-        untagged: crate::settings::Untagged::Skip,
-        existing_tag: crate::request::ExistingTag::Overwrite,
+        platforms: order.platforms.clone(),
+        referrers: order.referrers.clone().unwrap_or_default(),
+        require_referrers: order.require_referrers.clone().unwrap_or_default(),
+        untagged: Untagged::Skip,
+        existing_tag: order.existing_tag.unwrap_or_default(),
         delete: None,
-        scan_gate: None,
+        scan_gate: order.scan_gate,
     };
     Rules::of(settings).unwrap_or_else(|wrong| {
         let named = |text: String| {

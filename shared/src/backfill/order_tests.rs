@@ -57,6 +57,13 @@ fn what_is_no_backfill_names_the_field() {
         (r#"{"backfill":{"repository":"ghcr.io/a","newest":0}}"#, "backfill.newest"),
         (r#"{"backfill":{"repository":"ghcr.io/a","newest":"all"}}"#, "backfill.newest"),
         (r#"{"backfill":{"repository":"ghcr.io/a","pushed_since":"today"}}"#, "backfill.pushed_since"),
+        (r#"{"backfill":{"attached":"yes"}}"#, "backfill.attached: invalid type: string \"yes\", expected a boolean"),
+        (r#"{"backfill":{"attached":["application/spdx+json"]}}"#, "backfill.attached: invalid type: sequence"),
+        (r#"{"backfill":{"referrers":false}}"#, "backfill.referrers: it needs backfill.destination"),
+        (r#"{"backfill":{"require_referrers":[]}}"#, "backfill.require_referrers: it needs backfill.destination"),
+        (r#"{"backfill":{"scan_gate":{"severity":"LOW"}}}"#, "backfill.scan_gate: it needs backfill.destination"),
+        (r#"{"backfill":{"existing_tag":"move"}}"#, "backfill.existing_tag: unknown variant `move`"),
+        (r#"{"backfill":{"referrers":"all"}}"#, "backfill.referrers: expected true, false, or"),
         (r#"{"backfill":{}}"#, "backfill.repository: it is left out"),
         (r#"{"backfill":{"cursor":{"counts":{},"at":1}}}"#, "backfill.cursor"),
     ] {
@@ -67,6 +74,37 @@ fn what_is_no_backfill_names_the_field() {
     let one = r#"{"rules":[{"source":{"repository":"a"},"destinations":["quay.io/a/{name}"]}]}"#;
     let error = planned(r#"{"backfill":{"repository":"ghcr.io/b"}}"#, one).unwrap_err();
     assert!(error.message.contains("no rule takes ghcr.io/b"), "{error}");
+}
+
+#[test]
+fn what_an_own_destination_asks_for_is_checked_as_a_rule_is() {
+    for (fields, part) in [
+        (r#""platforms":["amd64"]"#, "backfill.platforms[0]"),
+        (r#""platforms":["linux/amd64"],"destination":"quay.io/a/b@{digest}""#, "backfill.destination"),
+        (r#""referrers":{"include":["["]}"#, "backfill.referrers.include[0]"),
+        (r#""require_referrers":[""]"#, "backfill.require_referrers[0]"),
+        (r#""scan_gate":{"severity":"LOW","wait_minutes":0}"#, "backfill.scan_gate.wait_minutes"),
+    ] {
+        let destination = if fields.contains("destination") { "" } else { r#","destination":"quay.io/a/b""# };
+        let order = format!(r#"{{"backfill":{{"repository":"ghcr.io/a",{fields}{destination}}}}}"#);
+        let error = planned(&order, ANY).unwrap_err();
+        assert!(error.message.contains(part), "{order}: {error}");
+        assert!(!error.message.contains("rules["), "{order}: {error}");
+    }
+}
+
+#[test]
+fn what_goes_on_or_is_put_apart_asks_for_the_same() {
+    let fields = r#""platforms":["linux/amd64"],"referrers":{"exclude":["a/*"]},"require_referrers":["b/c"],
+        "existing_tag":"keep","scan_gate":{"severity":"LOW","wait_minutes":7},"attached":true"#;
+    let order = Order::read(&format!(
+        r#"{{"backfill":{{"repository":"ghcr.io/*","destination":"quay.io/a/{{name}}",{fields}}}}}"#
+    ));
+    let order = order.unwrap();
+    let again = Order::read(&order.continued(Cursor::default()).unwrap()).unwrap();
+    assert_eq!(again, Order { cursor: Some(Cursor::default()), ..order.clone() });
+    let apart = Order::read(&order.of_one("ghcr.io/a".to_owned()).unwrap()).unwrap();
+    assert_eq!(apart, Order { repository: Some("ghcr.io/a".to_owned()), ..order });
 }
 
 #[test]

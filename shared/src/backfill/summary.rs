@@ -30,6 +30,8 @@ pub struct Counts {
     pub different: u64,
     /// Those that are there at another digest, and are to be kept (`existing_tag`).
     pub kept: u64,
+    /// Images, once for each place, that are `current` and enqueued all the same, for what is attached to them.
+    pub revisited: u64,
     /// Messages that were sent: one for each image and destination, whatever the number of its tags.
     pub enqueued: u64,
     /// Requests to the registries that are listed.

@@ -3,6 +3,7 @@
 mod apart;
 mod compare;
 mod filtered;
+mod revisit;
 
 use std::{
     cmp::Reverse,
@@ -10,6 +11,8 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use compare::Compared;
 
 use super::{
     Listings, Times,
@@ -273,9 +276,10 @@ impl<'w> Walk<'w> {
             let mut rest = &page.entries[stood.map_or(0, |at| at + 1)..];
             while !rest.is_empty() {
                 let (step, further) = rest.split_at(step(rest, if self.cursor.stuck > 0 { SMALL_STEP } else { STEP }));
-                let (counts, found) = self.compared(scope, source, name, step).await?;
+                let Compared { counts, lacking, unchanged } = self.compared(scope, source, name, step).await?;
                 self.cursor.counts.add(counts);
-                self.found.extend(found);
+                self.found.extend(lacking);
+                self.revisit(unchanged);
                 self.cursor.after = step.last().map(|image| key(image).to_owned());
                 self.moved = true;
                 rest = further;

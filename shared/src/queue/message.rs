@@ -55,6 +55,9 @@ pub struct ImageMessage {
     /// Whether it is what was attached to an image, which goes where its image is. The functions' own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attached: bool,
+    /// Whether what is attached is looked for everywhere. The functions' own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tried: bool,
     /// What earlier invocations have done of it, whose time was too short. The functions' own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Begun>,
@@ -102,6 +105,7 @@ impl ImageMessage {
             pushed_at_ms: first.pushed_at.and_then(millis),
             heard: first.heard,
             attached: first.attached,
+            tried: first.tried,
             begun: None,
         })
     }

@@ -48,7 +48,7 @@ fn samples_of_ecr_have_the_envelope_and_whole_digests() {
 fn samples_of_batches_have_one_record_of_one_queue_with_a_json_object() {
     let (_, events) = events();
     let batches: Vec<_> = events.iter().filter(|(name, _)| name.starts_with("sqs-")).collect();
-    assert_eq!(batches.len(), 5);
+    assert_eq!(batches.len(), 7);
     let mut ids = BTreeSet::new();
     for (name, event) in batches {
         let [record] = &event["Records"].as_array().unwrap()[..] else { panic!("{name}: one record") };
@@ -57,7 +57,7 @@ fn samples_of_batches_have_one_record_of_one_queue_with_a_json_object() {
         assert_eq!(record["eventSourceARN"], "arn:aws:sqs:us-east-1:111122223333:transship", "{name}");
         ids.insert(record["messageId"].as_str().unwrap());
     }
-    assert_eq!(ids.len(), 5, "each is a message of its own");
+    assert_eq!(ids.len(), 7, "each is a message of its own");
     let body = events["sqs-eventbridge.json"]["Records"][0]["body"].as_str().unwrap();
     assert_eq!(serde_json::from_str::<Value>(body).unwrap(), events["ecr-push.json"]);
 }

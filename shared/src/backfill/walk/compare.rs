@@ -15,15 +15,24 @@ use crate::{
     rules::{Pushed, Verdict},
 };
 
+/// What a step has found.
+pub(super) struct Compared {
+    pub(super) counts: Counts,
+    /// What is to be synced.
+    pub(super) lacking: Vec<SyncRequest>,
+    /// What is there, at the same digest, and may have something attached that is not.
+    pub(super) unchanged: Vec<SyncRequest>,
+}
+
 impl Walk<'_> {
-    /// Compares a step's images with what their destinations have: what was counted, and what is to be synced.
+    /// Compares a step's images with what their destinations have.
     pub(super) async fn compared(
         &mut self,
         scope: &Scope,
         source: &dyn Listing,
         name: &str,
         images: &[ListedImage],
-    ) -> Result<(Counts, Vec<SyncRequest>), Stop> {
+    ) -> Result<Compared, Stop> {
         let mut counts = Counts::default();
         let mut wanted: Vec<(Reference, Option<Digest>)> = Vec::new();
         for image in images {
@@ -64,7 +73,7 @@ impl Walk<'_> {
                 Err(error) => refuse(&mut counts, &error),
             }
         }
-        let mut lacking = Vec::new();
+        let (mut lacking, mut unchanged) = (Vec::new(), Vec::new());
         for ((registry, repository), requests) in requests {
             let targets: Vec<String> = requests.iter().map(|request| request.destination.target().to_owned()).collect();
             let there = match self.asked(&registry, &repository, &targets).await {
@@ -85,6 +94,9 @@ impl Walk<'_> {
                     // Where an end doesn't say its digest, the sync will find out.
                     Some(digest) if digest.is_some() && digest.as_ref() == expected => {
                         counts.current += 1;
+                        if self.revisits(request) {
+                            unchanged.push(request.clone());
+                        }
                         continue;
                     }
                     Some(_) if keep => {
@@ -97,7 +109,7 @@ impl Walk<'_> {
                 lacking.push(request.clone());
             }
         }
-        Ok((counts, lacking))
+        Ok(Compared { counts, lacking, unchanged })
     }
 
     /// What a destination has under each of these names.
