@@ -180,7 +180,8 @@ fn quota(shared: &Shared, more: u64) -> Result<(), Halt> {
         return Ok(());
     }
     let text = format!("adding {more} B of storage resource will exceed the configured upper limit of {quota} B");
-    Err(refuse(412, "PRECONDITION", &text))
+    let code = if shared.quota_status == 412 { "PRECONDITION" } else { "UNKNOWN" };
+    Err(refuse(shared.quota_status, code, &text))
 }
 
 /// Takes the bytes of one request. A part that fails its checks leaves no trace.
@@ -218,6 +219,9 @@ async fn receive(shared: &Shared, head: &Head, upload: &mut Upload, body: &mut U
         upload.push(&bytes);
         if limit.is_some_and(|limit| upload.size() - start > limit) {
             upload.roll_back();
+            if shared.traits.breaks_off_large_bodies {
+                return Err(Halt::Abort);
+            }
             return Err(refuse(413, "SIZE_INVALID", "the body is larger than the registry takes"));
         }
     }
