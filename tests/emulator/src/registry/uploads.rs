@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use crate::{
     digest::{Algorithm, algorithm},
     registry::{
-        Personality, Shared, audit,
+        Personality, Shared,
+        api::too_large,
+        audit,
         auth::Caller,
         body::Upstream,
         parents,
@@ -219,10 +221,7 @@ async fn receive(shared: &Shared, head: &Head, upload: &mut Upload, body: &mut U
         upload.push(&bytes);
         if limit.is_some_and(|limit| upload.size() - start > limit) {
             upload.roll_back();
-            if shared.traits.breaks_off_large_bodies {
-                return Err(Halt::Abort);
-            }
-            return Err(refuse(413, "SIZE_INVALID", "the body is larger than the registry takes"));
+            return Err(too_large(shared));
         }
     }
     if range.is_some_and(|(first, last)| upload.size() - start != last - first + 1) {
