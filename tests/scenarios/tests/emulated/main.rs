@@ -33,6 +33,7 @@ mod existing_tags;
 mod fifo;
 mod foreign_layers;
 mod ghcr_limit;
+mod ghcr_login;
 mod google;
 mod hopeless;
 mod ignored_events;
