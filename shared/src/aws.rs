@@ -1,6 +1,7 @@
 //! The SDK's configuration, loaded when an AWS call is first needed, and once.
 
 mod identity;
+mod quota;
 
 use std::sync::{
     Arc,
@@ -20,6 +21,7 @@ use aws_sdk_ecr::{
 };
 use identity::Configured;
 pub(crate) use identity::{Identity, IdentitySource};
+pub(crate) use quota::QuotaIsFinal;
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -150,17 +152,18 @@ impl Intercept for CountCalls {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let body = context.response().filter(|response| !response.status().is_success()).and_then(|r| r.body().bytes());
-        if body.is_some_and(is_throttle) {
+        if body.is_some_and(|body| code_is(body, "ThrottlingException")) {
             self.meter.throttle();
         }
         Ok(())
     }
 }
 
-/// Whether the body of an error names throttling (AWS JSON protocol: `{"__type":"ThrottlingException",…}`).
-fn is_throttle(body: &[u8]) -> bool {
+/// Whether the body of an error names this exception (AWS JSON protocol: `{"__type":"ThrottlingException",…}`, with or
+/// without a namespace before it).
+fn code_is(body: &[u8], name: &str) -> bool {
     let error: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    error["__type"].as_str().is_some_and(|code| code.ends_with("ThrottlingException"))
+    error["__type"].as_str().is_some_and(|code| code.rsplit('#').next() == Some(name))
 }
 
 /// What a failed AWS call means: by its code, which the SDK keeps for errors that it doesn't model, too.
@@ -196,7 +199,7 @@ where
         | "MissingAuthenticationTokenException"
         | "ResourceNotFoundException"
         | "DecryptionFailure" => ErrorType::Unauthorized,
-        // A quota of the account: not passing, although the SDK counts it as throttling.
+        // A quota of the account: not passing, although the SDK counts it as throttling (`QuotaIsFinal`).
         "LimitExceededException" => ErrorType::Denied,
         "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded" => {
             ErrorType::Throttled
@@ -218,7 +221,9 @@ where
 fn advice(code: &str, error_type: ErrorType) -> &'static str {
     match (code, error_type) {
         ("KmsException", _) => "; allow the role to use the key",
-        ("LimitExceededException", _) => "; ask AWS to raise the quota",
+        ("LimitExceededException", _) => {
+            "; this is a quota of the account in that region: remove what is not needed there, or ask AWS to raise it"
+        }
         ("ResourceNotFoundException" | "ParameterNotFound", _) => "; check the name, and the region it is in",
         ("QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue", _) => "; check the queue's URL",
         (_, ErrorType::Denied) => "; allow the role to do this",

@@ -7,7 +7,7 @@ use aws_sdk_ecr::{Client, config::Builder};
 use tokio::sync::OnceCell;
 
 use crate::{
-    aws::{Aws, IdentitySource},
+    aws::{Aws, IdentitySource, QuotaIsFinal},
     config::Role,
     provider::EcrHost,
     settings::variable,
@@ -36,7 +36,8 @@ impl EcrApi {
             .get_or_init(async || {
                 let config = self.aws.config_for(&self.home.region, self.role.as_ref(), self.identity.clone()).await;
                 let configured = config.endpoint_url().is_some() || variable("AWS_ENDPOINT_URL_ECR").is_some();
-                Client::from_conf(like_its_host(&config, &self.home, configured).build())
+                let config = like_its_host(&config, &self.home, configured).retry_classifier(QuotaIsFinal);
+                Client::from_conf(config.build())
             })
             .await
     }

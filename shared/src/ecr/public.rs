@@ -7,6 +7,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use aws_sdk_ecrpublic::{
     Client,
+    config::Builder,
     error::ProvideErrorMetadata,
     types::{LayerAvailability as Availability, Tag},
 };
@@ -15,7 +16,7 @@ use tokio::sync::OnceCell;
 
 use super::{alias::OwnAliases, availability::in_calls};
 use crate::{
-    aws::{Aws, CountCalls, failure},
+    aws::{Aws, CountCalls, QuotaIsFinal, failure},
     config::Role,
     error::Error,
     limits::LayerAvailability,
@@ -45,7 +46,10 @@ impl EcrPublicApi {
 
     pub(super) async fn client(&self) -> &Client {
         self.client
-            .get_or_init(async || Client::new(&self.aws.config_for(REGION, self.role.as_ref(), None).await))
+            .get_or_init(async || {
+                let config = self.aws.config_for(REGION, self.role.as_ref(), None).await;
+                Client::from_conf(Builder::from(&config).retry_classifier(QuotaIsFinal).build())
+            })
             .await
     }
 

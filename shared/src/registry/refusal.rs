@@ -57,7 +57,8 @@ impl Repository {
         let message = refused.envelope.message.replace(&self.name, "").replace(&operation.object, "");
         // ECR uses TAG_INVALID for an immutable tag, and Harbor a code for many things; the status is not documented, so the
         // code and the text decide.
-        let ecr_says_so = matches!(self.client.provider, Provider::Ecr | Provider::EcrPublic) && code == "TAG_INVALID";
+        let ecr = matches!(self.client.provider, Provider::Ecr | Provider::EcrPublic);
+        let ecr_says_so = ecr && code == "TAG_INVALID";
         if writes_manifest && refused.status.is_client_error() && (ecr_says_so || message.contains("immutable")) {
             return (ErrorType::TagImmutable, "; the tag can't be moved: push under another tag, or make it mutable");
         }
@@ -79,6 +80,10 @@ impl Repository {
                 (ErrorType::Denied, NO_LIST_ADVICE)
             }
             (401, _) => (ErrorType::Unauthorized, "; check this registry's credentials"),
+            // ECR denies what would exceed a quota, and has no code for it: the text tells it from a right that is missing.
+            (403, _) if ecr && writes_manifest && message.contains("maximum allowed number") => {
+                (ErrorType::Denied, QUOTA_ADVICE)
+            }
             (403, _) => (ErrorType::Denied, "; give these credentials (or this role) the right to do it"),
             // Reads of blobs follow redirects; nothing else is expected to lead away.
             (300..=399, _) => (ErrorType::UnsafeRedirect, "; only reads of blobs follow redirects"),
@@ -116,7 +121,7 @@ impl Repository {
                 (ErrorType::DigestMismatch, "")
             }
             // ECR's word for artifacts that it does not know; no other try changes it.
-            (405, _) if writes_manifest && matches!(self.client.provider, Provider::Ecr | Provider::EcrPublic) => (
+            (405, _) if writes_manifest && ecr => (
                 ErrorType::ManifestInvalid,
                 "; ECR takes no manifest of this kind: leave the artifact out of the rules",
             ),
@@ -145,6 +150,11 @@ pub(super) const WAY_ADVICE: &str = "; the registry does not take uploads sent i
 /// What to do about a digest that is none of SHA-256.
 pub(super) const ALGORITHM_ADVICE: &str =
     "; the registry does not take digests of this algorithm: push the image with sha256 digests, or send it elsewhere";
+
+/// What to do about a repository or an image that is full: 100,000 images, 1,000 tags (ECR user guide, "Service quotas"; the
+/// second can't be raised). Source of the status and the text: aws/containers-roadmap, issue 2159; medic/cht-core, issue 11099.
+const QUOTA_ADVICE: &str = "; this is a quota of ECR: remove images or tags that are not needed (a lifecycle policy does \
+                            so), or ask AWS to raise it";
 
 /// What to do about ECR Public where it gives no list of tags (ECR Public user guide, "Registry concepts").
 const NO_LIST_ADVICE: &str = "; ECR Public lists no tags here: send a message for each image instead, which names its \

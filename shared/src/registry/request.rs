@@ -211,10 +211,7 @@ impl Repository {
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
         let envelope = ErrorEnvelope::parse(&response.excerpt().await);
-        // ECR calls an expired token a denial; the text is the only mark, and an answer to `HEAD` has none.
-        let expired = self.client.provider == Provider::Ecr
-            && status == StatusCode::FORBIDDEN
-            && (envelope.message.is_empty() || envelope.message.contains("token has expired"));
+        let expired = says_expired(self.client.provider, status, &envelope);
         let refused = Refused { status, envelope, challenges, retry_after };
         if status == StatusCode::UNAUTHORIZED || expired {
             Answer::LoginRefused(refused)
@@ -303,6 +300,19 @@ impl Repository {
         };
         Error::new(error_type, format!("{doing}: {error}{advice}"))
     }
+}
+
+/// Whether ECR means that the token is too old: it calls that a denial, and ECR Public a bad request. The text is the only
+/// mark, and an answer to `HEAD` has none.
+///
+/// Sources: reported in several trackers; ECR Public: aws/containers-roadmap, issue 2835.
+fn says_expired(provider: Provider, status: StatusCode, envelope: &ErrorEnvelope) -> bool {
+    let may = match provider {
+        Provider::Ecr => status == StatusCode::FORBIDDEN,
+        Provider::EcrPublic => matches!(status, StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST),
+        _ => false,
+    };
+    may && (envelope.message.is_empty() || envelope.message.contains("token has expired"))
 }
 
 /// An answer, sorted.

@@ -13,6 +13,7 @@ mod manifests;
 mod objects;
 mod parents;
 mod personality;
+mod quotas;
 mod referrers;
 mod reply;
 mod route;
@@ -244,6 +245,10 @@ pub(crate) struct Shared {
     pub(crate) pull_limit: Option<u64>,
     /// Harbor: the bytes that a project may hold.
     pub(crate) quota: Option<u64>,
+    /// Harbor: the status where a project is full.
+    pub(crate) quota_status: u16,
+    /// ECR: what may be held.
+    pub(crate) quotas: quotas::Quotas,
     pub(crate) pulls: AtomicU64,
     pub(crate) blob_mounting: AtomicBool,
     /// Whether blob reads are redirected, where there is a server for that.

@@ -89,11 +89,17 @@ fn body_limit(shared: &Shared, head: &Head) -> Result<(), Halt> {
         return Err(Reply::new(400).body("text/plain", "400 Bad Request\n").into());
     }
     let (Some(limit), Some(length)) = (shared.traits.body_limit, length) else { return Ok(()) };
-    if length > limit {
-        let page = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n\
+    // One that breaks off has read as much as it takes by then.
+    if length > limit && !shared.traits.breaks_off_large_bodies { Err(too_large(shared)) } else { Ok(()) }
+}
+
+/// What becomes of a body that is larger than the registry takes.
+pub(super) fn too_large(shared: &Shared) -> Halt {
+    if shared.traits.breaks_off_large_bodies {
+        return Halt::Abort;
+    }
+    let page = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n\
                     <center><h1>413 Request Entity Too Large</h1></center>\r\n<hr><center>nginx</center>\r\n\
                     </body>\r\n</html>\r\n";
-        return Err(Reply::new(413).body("text/html", page).into());
-    }
-    Ok(())
+    Reply::new(413).body("text/html", page).into()
 }

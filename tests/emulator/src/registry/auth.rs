@@ -8,6 +8,7 @@ use crate::{
         reply::{Halt, Reply, refuse},
         route::Target,
         server::Head,
+        tokens::PUBLIC_SCOPE,
     },
     store::Access,
     token::{self, BearerClaims, EcrClaims, Rejected},
@@ -156,6 +157,10 @@ fn bearer(shared: &Shared, head: &Head, header: Option<&str>) -> Result<Caller, 
     }
     let claims = match token::open::<BearerClaims>(given, shared.tokens_since()) {
         Ok(claims) if claims.service == shared.service() && !claims.refresh => claims,
+        // No challenge, and so no word of what would do.
+        Err(Rejected::Expired) if shared.personality == Personality::EcrPublic => {
+            return Err(refuse(shared.expired_status, "DENIED", EXPIRED));
+        }
         _ => return Err(challenge(shared, &needed, Some("invalid_token"))),
     };
     let wide = shared.personality == Personality::EcrPublic;
@@ -165,9 +170,11 @@ fn bearer(shared: &Shared, head: &Head, header: Option<&str>) -> Result<Caller, 
             kind => claims.scopes.iter().any(|s| s.kind == kind && s.name == *name && has(&s.actions, action)),
         })
     });
-    // A token of ECR Public is for everything that its user may do.
-    let public = wide && (reads(head) || claims.user.is_some());
-    if !fits && !public {
+    // A token of ECR Public is for everything that its user may do. Docker's own scopes have been seen to give one, too
+    // (appgate/sdpctl, pull request 404): here it must be the scope that the challenge names.
+    let asked = claims.scopes.iter().any(|scope| scope.kind == PUBLIC_SCOPE);
+    let public = asked && (reads(head) || claims.user.is_some());
+    if !(if wide { public } else { fits }) {
         return Err(challenge(shared, &needed, Some("insufficient_scope")));
     }
     Ok(Caller { principal: claims.user.clone(), bearer: (!wide).then_some(claims) })

@@ -19,6 +19,7 @@ use crate::{
     registry::{
         Buckets, Credentials, Personality, Registry, Shared, Traits,
         personality::{Locations, Mounting, Parents},
+        quotas::Quotas,
         server::{self, Server},
         uploads::Uploads,
     },
@@ -48,6 +49,8 @@ pub struct Builder {
     list_page: Option<usize>,
     pull_limit: Option<u64>,
     quota: Option<u64>,
+    quota_status: u16,
+    pub(super) quotas: Quotas,
     blob_mounting: bool,
     max_concurrent_streams: u32,
     http1_only: bool,
@@ -83,13 +86,16 @@ impl Builder {
             validation_lag: Duration::ZERO,
             token_lifetime,
             refresh_lifetime: Duration::from_secs(3 * 3600),
-            expired_status: 403,
+            // ECR Public: aws/containers-roadmap, issue 2835.
+            expired_status: if personality == Personality::EcrPublic { 400 } else { 403 },
             missing_repository_eof: false,
             keep_blobs: None,
             referrers_page: None,
             list_page: None,
             pull_limit: None,
             quota: None,
+            quota_status: 412,
+            quotas: Quotas::default(),
             max_concurrent_streams: 100,
             http1_only: false,
             buckets: Buckets::default(),
@@ -305,7 +311,7 @@ impl Builder {
         self
     }
 
-    /// ECR: the status for an expired token; the default is 403.
+    /// ECR: the status for an expired token; the default is 403, and 400 at ECR Public.
     #[must_use]
     pub fn expired_status(mut self, status: u16) -> Self {
         self.expired_status = status;
@@ -358,6 +364,20 @@ impl Builder {
     #[must_use]
     pub fn quota(mut self, bytes: u64) -> Self {
         self.quota = Some(bytes);
+        self
+    }
+
+    /// Harbor: answer 500 where a project is full, as version 1.9 did (goharbor/harbor, issue 11647).
+    #[must_use]
+    pub fn quota_answers_500(mut self) -> Self {
+        self.quota_status = 500;
+        self
+    }
+
+    /// ACR: break the connection at a body that is too large, instead of answering 413 (goharbor/harbor, issue 23015).
+    #[must_use]
+    pub fn breaks_off_large_bodies(mut self) -> Self {
+        self.traits.breaks_off_large_bodies = true;
         self
     }
 
@@ -428,6 +448,8 @@ impl Builder {
             list_page: self.list_page,
             pull_limit: self.pull_limit,
             quota: self.quota,
+            quota_status: self.quota_status,
+            quotas: self.quotas,
             pulls: AtomicU64::new(0),
             blob_mounting: AtomicBool::new(self.blob_mounting),
             redirecting: AtomicBool::new(true),

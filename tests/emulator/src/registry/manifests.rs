@@ -126,6 +126,7 @@ fn keep(
             let code = if status == 412 { "PRECONDITION" } else { "TAG_INVALID" };
             return Err(refuse(status, code, &text));
         }
+        shared.quotas.image(found, (&shared.account, name), digest, tags)?;
         found.put(Manifest::new(stored, order));
         for tag in tags {
             found.tags.insert(tag.clone(), digest.to_owned());

@@ -150,6 +150,8 @@ pub(crate) struct Traits {
     pub(crate) ranged_patch_limit: Option<u64>,
     /// The largest request body at all (an HTML answer from the proxy in front).
     pub(crate) body_limit: Option<u64>,
+    /// A larger one breaks the connection instead of being answered.
+    pub(crate) breaks_off_large_bodies: bool,
     /// Blob bodies need `Content-Length`.
     pub(crate) needs_length: bool,
     /// Blob bodies after the first need `Content-Range`.
@@ -202,6 +204,7 @@ impl Traits {
             patch_overwrites: false,
             ranged_patch_limit: None,
             body_limit: None,
+            breaks_off_large_bodies: false,
             needs_length: false,
             needs_range: false,
             redirects_blobs: false,

@@ -17,6 +17,9 @@ use crate::{
     token::{self, BearerClaims, EcrClaims, Scope},
 };
 
+/// The one scope of ECR Public, which its challenge names: none of `type:name:actions`.
+pub(super) const PUBLIC_SCOPE: &str = "aws";
+
 /// The path where ACR exchanges tokens of Microsoft Entra ID.
 pub(super) const EXCHANGE: &str = "/oauth2/exchange";
 
@@ -41,8 +44,12 @@ pub(super) async fn serve(shared: &Shared, head: &Head, body: &mut Upstream) -> 
         return Err(unauthorized());
     }
     // Several scopes come as several members, or as one with spaces.
-    let scopes = query.all("scope").flat_map(str::split_whitespace).filter_map(Scope::parse);
-    let granted = scopes.filter_map(|scope| grant(shared, user.as_deref(), scope)).collect();
+    let named: Vec<&str> = query.all("scope").flat_map(str::split_whitespace).collect();
+    let scopes = named.iter().filter_map(|scope| Scope::parse(scope));
+    let mut granted: Vec<Scope> = scopes.filter_map(|scope| grant(shared, user.as_deref(), scope)).collect();
+    if shared.personality == Personality::EcrPublic && named.contains(&PUBLIC_SCOPE) {
+        granted.push(Scope { kind: PUBLIC_SCOPE.to_owned(), name: String::new(), actions: Vec::new() });
+    }
     Ok(answer(shared, &query, user.as_deref(), granted))
 }
 

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use crate::{
     digest::{Algorithm, algorithm},
     registry::{
-        Personality, Shared, audit,
+        Personality, Shared,
+        api::too_large,
+        audit,
         auth::Caller,
         body::Upstream,
         parents,
@@ -180,7 +182,8 @@ fn quota(shared: &Shared, more: u64) -> Result<(), Halt> {
         return Ok(());
     }
     let text = format!("adding {more} B of storage resource will exceed the configured upper limit of {quota} B");
-    Err(refuse(412, "PRECONDITION", &text))
+    let code = if shared.quota_status == 412 { "PRECONDITION" } else { "UNKNOWN" };
+    Err(refuse(shared.quota_status, code, &text))
 }
 
 /// Takes the bytes of one request. A part that fails its checks leaves no trace.
@@ -218,7 +221,7 @@ async fn receive(shared: &Shared, head: &Head, upload: &mut Upload, body: &mut U
         upload.push(&bytes);
         if limit.is_some_and(|limit| upload.size() - start > limit) {
             upload.roll_back();
-            return Err(refuse(413, "SIZE_INVALID", "the body is larger than the registry takes"));
+            return Err(too_large(shared));
         }
     }
     if range.is_some_and(|(first, last)| upload.size() - start != last - first + 1) {

@@ -56,6 +56,9 @@ pub(super) fn validate(shared: &Shared, content_type: &str, bytes: &[u8]) -> Res
     if artifact.and_then(Value::as_str).is_some_and(|kind| shared.refused_artifacts.iter().any(|one| one == kind)) {
         return Err(bad("Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'"));
     }
+    if shared.traits.ecr && has_parameter(&manifest) {
+        return Err(bad("Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'"));
+    }
     let mut facts = Facts {
         media_type: media_type.to_owned(),
         subject: None,
@@ -152,6 +155,15 @@ pub(super) fn references(shared: &Shared, name: &str, facts: &Facts) -> Result<(
         return Err(refuse(404, "MANIFEST_BLOB_UNKNOWN", &text));
     }
     Ok(())
+}
+
+/// Whether the type of the artifact, its config or a layer has a parameter, which ECR refuses (sigstore/sigstore-js, issue
+/// 1058; aws/containers-roadmap, issue 2306).
+fn has_parameter(manifest: &Value) -> bool {
+    let layers = manifest.get("layers").and_then(Value::as_array).into_iter().flatten();
+    let described = manifest.get("config").into_iter().chain(layers).filter_map(|one| one.get("mediaType"));
+    let mut kinds = described.chain(manifest.get("artifactType")).filter_map(Value::as_str);
+    kinds.any(|kind| kind.contains(';'))
 }
 
 fn schema_version(manifest: &Value) -> Option<()> {

@@ -116,3 +116,39 @@ async fn a_token_tells_how_long_it_holds_and_since_when() {
     let issued = body["issued_at"].as_str().unwrap();
     assert!(issued.starts_with("20") && issued.ends_with('Z') && issued.len() == 20, "{issued}");
 }
+
+#[tokio::test]
+async fn ecr_publics_token_is_for_the_scope_that_its_challenge_names() {
+    let registry = Registry::builder(Personality::EcrPublic).alias("acme").start().await;
+    registry.store().create_repository("acme/app");
+    let base = registry.url();
+    let list = |bearer: &str| client().head(format!("{base}/v2/acme/app/manifests/v1")).bearer_auth(bearer).send();
+    let challenge = client().get(format!("{base}/v2/acme/app/manifests/v1")).send().await.unwrap();
+    let expected = format!("Bearer realm=\"{base}/token/\",service=\"public.ecr.aws\",scope=\"aws\"");
+    assert_eq!((challenge.status().as_u16(), header(&challenge, "www-authenticate")), (401, expected));
+    for (scope, status) in [
+        ("scope=aws", 404),
+        ("scope=repository:acme/app:pull&scope=aws", 404),
+        ("scope=repository:acme/app:pull%20aws", 404),
+        ("scope=repository:acme/app:pull", 401),
+        ("", 401),
+    ] {
+        let answer = client().get(format!("{base}/token/?service=public.ecr.aws&{scope}")).send().await.unwrap();
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let answer = list(body["token"].as_str().unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn ecr_public_calls_an_old_token_a_bad_request_and_asks_for_nothing() {
+    let registry = Registry::builder(Personality::EcrPublic).start().await;
+    let base = registry.url();
+    let answer = client().get(format!("{base}/token/?service=public.ecr.aws&scope=aws")).send().await.unwrap();
+    let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    registry.expire_tokens();
+    let request = client().get(format!("{base}/v2/acme/app/manifests/v1"));
+    let answer = request.bearer_auth(body["token"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers().get("www-authenticate")), (400, None));
+    assert!(answer.text().await.unwrap().contains("token has expired"));
+}

@@ -151,3 +151,49 @@ async fn nothing_is_mounted_across_registries() {
     })
     .await;
 }
+
+/// By a login that needs the scopes of both repositories, where the kind has tokens.
+#[tokio::test]
+async fn each_kind_mounts_or_goes_on_in_the_session_that_it_opened() {
+    watched(async {
+        let kinds = [
+            (Personality::Acr, true),
+            (Personality::DockerHub, true),
+            (Personality::Quay, true),
+            (Personality::Harbor, true),
+            // What one source has seen granted at Artifact Registry, another never: the personality grants none.
+            (Personality::Gar, false),
+            (Personality::EcrPublic, false),
+        ];
+        for (personality, granted) in kinds {
+            let public = personality == Personality::EcrPublic;
+            let kind = Registry::builder(personality).alias("project");
+            // One of Artifact Registry's own users; any will do elsewhere.
+            let kind = if public { kind } else { kind.token_server("oauth2accesstoken", "access") };
+            let mut world = World::between(kind, Registry::builder(Personality::Plain)).await;
+            let host = world.source_host.clone();
+            if !public {
+                world.registry_config(&host).insert("credentials".into(), "env:LOGIN".into());
+            }
+            image().push_to(world.source.store(), "project/images/app", "v1");
+            world.source.store().create_repository("project/images/copy");
+            let mut function = world.function("fanout", &[("LOGIN", "oauth2accesstoken:access")]).await;
+            let (from, to) = (format!("{host}/project/images/app:v1"), format!("{host}/project/images/copy:v1"));
+            let result = replicated(&world, &mut function, &from, &to).await;
+            let blobs = (&result["blobs"]["mounted"], &result["blobs"]["transferred"]);
+            let expected = if granted { (3, 0) } else { (0, 3) };
+            assert_eq!(blobs, (&expected.0.into(), &expected.1.into()), "{personality:?}: {result}");
+            assert_eq!(
+                (&result["outcome"], &result["retries"]),
+                (&"synced".into(), &0.into()),
+                "{personality:?}: {result}"
+            );
+            world.source.store().is_whole("project/images/copy", "v1").unwrap();
+            let journal = world.source.journal();
+            assert_eq!(journal.count_status(Kind::Mount, if granted { 201 } else { 202 }), 3, "{personality:?}");
+            assert_eq!(journal.count(Kind::UploadStart), 0, "{personality:?}: a refused mount opens the session");
+            assert_eq!(world.source.open_uploads(), 0, "{personality:?}");
+        }
+    })
+    .await;
+}

@@ -22,6 +22,8 @@ async fn sends(personality: Personality, size: usize) -> (Vec<Entry>, Vec<Entry>
     world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
     // The largest blob goes first: up to and including its PUT.
     let all: Journal = world.destination.journal().clone();
+    // `digest` on a POST is ignored by distribution, and taken for the whole blob elsewhere.
+    assert!(all.of(Kind::UploadStart).iter().all(|start| start.query.is_none()), "{personality:?}");
     let first_put = all.of(Kind::UploadPut).remove(0);
     let patches = all.of(Kind::UploadPatch).into_iter().filter(|patch| patch.number < first_put.number).collect();
     (patches, vec![first_put])
@@ -132,6 +134,30 @@ async fn a_page_instead_of_an_error_is_understood_by_its_status() {
         let from = format!("{}/org/app:v1", world.source_host);
         let result = replicated(&world, &mut function, &from, &format!("{}/app:v1", world.destination_host)).await;
         assert_eq!((&result["outcome"], &result["throttled"]), (&"synced".into(), &1.into()));
+    })
+    .await;
+}
+
+/// Kinds of which nobody says how many requests they take: what they say of it themselves is obeyed.
+#[tokio::test]
+async fn a_429_is_obeyed_where_no_pace_is_known() {
+    watched(async {
+        for personality in [Personality::Ghcr, Personality::Gar, Personality::Acr] {
+            let world = World::to(personality, Builder::open).await;
+            world.destination.store().create_repository("mirror/team/app");
+            let image = Image::small(1);
+            image.push_to(world.source.store(), "team/app", "v1");
+            let throttled = emulator::Fault::on(Kind::ManifestPut).then(emulator::Action::throttle(Some(1)));
+            world.destination.faults().add(throttled);
+            let mut function = world.function("on-push", &[]).await;
+            let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
+            assert_eq!((&result["outcome"], &result["throttled"]), (&"synced".into(), &1.into()), "{personality:?}");
+            let tries = world.destination.journal().of(Kind::ManifestPut);
+            assert!(
+                tries.len() == 2 && tries[1].at - tries[0].at >= Duration::from_secs(1),
+                "{personality:?}: {tries:#?}"
+            );
+        }
     })
     .await;
 }

@@ -3,7 +3,7 @@
 
 use emulator::{Builder, Image, Kind, Personality, Registry, image::raw_layer};
 use scenarios::World;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{delivered, eventually, image_message, logged_results, replicated, watched};
 
@@ -185,7 +185,7 @@ async fn what_must_be_there_before_a_push_is_named() {
     .await;
 }
 
-async fn refused(world: &World, error_type: &str, parts: &[&str]) {
+async fn refused(world: &World, error_type: &str, parts: &[&str]) -> Value {
     let mut function = world.function("fanout", &[]).await;
     let (from, to) = message(world);
     delivered(world, &mut function, &image_message(from, to)).await;
@@ -196,4 +196,43 @@ async fn refused(world: &World, error_type: &str, parts: &[&str]) {
     assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     assert_eq!(world.destination.store().tag(REPOSITORY, "v1"), None);
     eventually("the upload is cancelled", || world.destination.open_uploads() == 0).await;
+    result
+}
+
+/// Seen instead of the 413: the connection ends. It looks like any broken one, so it is tried again; no tag comes of it.
+#[tokio::test]
+async fn acr_may_break_the_connection_at_a_large_put() {
+    watched(async {
+        let destination = Registry::builder(Personality::Acr).open().breaks_off_large_bodies();
+        let (mut world, image) = world_to(destination, "generic", 21 * MIB).await;
+        world.config["limits"] = json!({ "max_attempts": 2, "blob_concurrency": 1 });
+        let result = refused(&world, "Unavailable", &["uploading blob", image.layers[0].digest()]).await;
+        assert!(result["retries"].as_u64() >= Some(1), "{result}");
+        assert_eq!(world.destination.journal().count(Kind::ManifestPut), 0);
+
+        // In chunks, as ACR wants them, no body comes near the limit.
+        let host = world.destination_host.clone();
+        world.registry_config(&host).insert("provider".into(), "acr".into());
+        let mut function = world.function("fanout", &[]).await;
+        let (from, to) = message(&world);
+        world.aws.sqs().skip_waiting("work");
+        let result = replicated(&world, &mut function, &from, &to).await;
+        assert_eq!((&result["outcome"], &result["retries"]), (&json!("synced"), &json!(0)), "{result}");
+    })
+    .await;
+}
+
+/// As version 1.9 said it: not told from a server in trouble, so the message comes again until its queue gives it up.
+#[tokio::test]
+async fn a_full_project_at_an_old_harbor_looks_like_a_server_in_trouble() {
+    watched(async {
+        let harbor = Registry::builder(Personality::Harbor).open().quota(100_000).quota_answers_500();
+        let mut world = World::between(Registry::builder(Personality::Plain), harbor).await;
+        world.config["limits"] = json!({ "max_attempts": 2 });
+        world.destination.store().create_repository("project/base");
+        Image::builder().layer(raw_layer(1, 200_000)).build().push_to(world.source.store(), REPOSITORY, "v1");
+        refused(&world, "Unavailable", &["500", "upper limit"]).await;
+        assert_eq!(world.aws.sqs().messages("work").len(), 1, "it comes again");
+    })
+    .await;
 }

@@ -1,6 +1,6 @@
 //! ECR's 405: an artifact that it does not take is refused for good, and said so.
 
-use emulator::{Action, Builder, Fault, Image, Index, Kind, image::raw_layer};
+use emulator::{Action, Builder, Fault, Image, Index, Kind, Layer, image::raw_layer};
 use scenarios::{World, watchdog::watch};
 
 use crate::ground::{LIMIT, MIRROR, REPOSITORY, Refusal, assert_no_secret_is_told, pushed, synced};
@@ -43,6 +43,28 @@ async fn a_405_without_a_word_is_as_final_and_keeps_the_index_back() {
         assert_eq!(world.destination.journal().count(Kind::ManifestPut), 1);
         world.destination.faults().clear();
         synced(&mut function, pushed("v1", &index.digest)).await;
+    })
+    .await;
+}
+
+/// Sigstore's bundles had such a type until version 0.3; as a signature's, and as its layer's.
+#[tokio::test]
+async fn a_media_type_with_a_parameter_is_refused_for_good() {
+    watch("a_media_type_with_a_parameter_is_refused_for_good", LIMIT, |_| async {
+        let world = world(|destination| destination).await;
+        let bundle = "application/vnd.dev.sigstore.bundle+json;version=0.2";
+        let of_this_type = Image::builder().artifact(bundle).layer(raw_layer(1, 900)).build();
+        let with_such_a_layer = Image::builder().layer(Layer::from_bytes(bundle, "a bundle")).build();
+        let mut function = world.function("on-push", &[]).await;
+        for (number, artifact) in [of_this_type, with_such_a_layer].iter().enumerate() {
+            let tag = format!("v{number}");
+            artifact.push_to(world.source.store(), REPOSITORY, &tag);
+            world.forget();
+            let refusal = Refusal::of(function.invoke(pushed(&tag, &artifact.digest), LIMIT).await);
+            refusal.is("ManifestInvalid", &["405", "UNSUPPORTED", MIRROR, "ECR takes no manifest of this kind"]);
+            assert_eq!(world.destination.journal().count(Kind::ManifestPut), 1);
+            assert!(world.destination.store().tags(MIRROR).is_empty());
+        }
     })
     .await;
 }

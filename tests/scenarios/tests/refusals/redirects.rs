@@ -192,3 +192,23 @@ async fn a_redirect_without_a_location_is_an_error() {
     })
     .await;
 }
+
+/// Said of registry.k8s.io. A manifest decides what is read next, and no registry needs another one to send it.
+#[tokio::test]
+async fn a_manifest_is_read_at_the_registry_itself_alone() {
+    watch("a_manifest_is_read_at_the_registry_itself_alone", LIMIT, |_| async {
+        let (mut world, image, other) = worlds().await;
+        // Blobs may be led there; that says nothing of manifests.
+        world.registry_config(SOURCE).insert("redirects".into(), json!([other.host()]));
+        let location = format!("{}/v2/{REPOSITORY}/manifests/v1", other.url());
+        let to = Action::Status { code: 307, headers: vec![("Location".into(), location)], body: String::new() };
+        world.source.faults().add(Fault::on(Kind::ManifestGet).forever().then(to));
+        let mut function = world.function("on-push", &[]).await;
+        let refusal = refused(&world, &mut function, pushed("v1", &image.digest)).await;
+        refusal.is("UnsafeRedirect", &["reading manifest", SOURCE, "307", "only reads of blobs follow redirects"]);
+        assert_eq!((other.journal().connections(), world.source.journal().count(Kind::ManifestGet)), (0, 1));
+        world.source.faults().clear();
+        synced(&mut function, pushed("v1", &image.digest)).await;
+    })
+    .await;
+}

@@ -26,6 +26,7 @@ pub(crate) fn create(registry: &Registry, body: &Value) -> Result<Value, ApiErro
             );
             return Err(ApiError::client("RepositoryAlreadyExistsException", text));
         }
+        registry.shared().quotas.repository(inner.repositories.len(), registry.account())?;
         let repository = Repository { settings: body.clone(), ..Repository::default() };
         let answer = json!({"repository": described(registry, name, &repository)});
         inner.repositories.insert(name.to_owned(), repository);
