@@ -60,6 +60,8 @@ pub enum Action {
     },
     /// Leave a response header out.
     DropHeader(String),
+    /// Do what was asked, and say that it went well with this status instead.
+    AnswerAs(u16),
     /// Read this many bytes of the request body, then no more, and never answer.
     StallRequestAfter(u64),
     /// Read the request body at this many bytes a second.
@@ -130,7 +132,7 @@ impl Action {
             | Self::Stall
             | Self::DoThenReset
             | Self::SlowRead(_) => false,
-            Self::Location(_) | Self::Header { .. } | Self::DropHeader(_) => true,
+            Self::Location(_) | Self::Header { .. } | Self::DropHeader(_) | Self::AnswerAs(_) => true,
             _ => self.on_body(),
         }
     }

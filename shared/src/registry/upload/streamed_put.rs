@@ -15,8 +15,10 @@ use crate::{
     transport::{RequestBody, StreamBody},
 };
 
-/// What closes a session.
-pub(super) const CLOSED: [StatusCode; 3] = [StatusCode::CREATED, StatusCode::NO_CONTENT, StatusCode::OK];
+/// What closes a session: 201 by the specification, others by registries; regclient takes these, too. Whether the blob is
+/// there after a 202 shows when the manifest is put.
+pub(super) const CLOSED: [StatusCode; 4] =
+    [StatusCode::CREATED, StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED];
 
 pub(super) async fn send(
     repository: &Repository,

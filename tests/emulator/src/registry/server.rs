@@ -296,6 +296,9 @@ fn after(reply: &mut Reply, actions: &[Action]) {
             Action::DropHeader(name) => {
                 headers.remove(name.as_str());
             }
+            Action::AnswerAs(status) if reply.status.is_success() => {
+                reply.status = http::StatusCode::from_u16(*status).unwrap_or(reply.status);
+            }
             _ => {}
         }
     }

@@ -161,3 +161,37 @@ async fn a_429_is_obeyed_where_no_pace_is_known() {
     })
     .await;
 }
+
+/// Statuses that registries have answered where the specification has another one (regclient takes them all).
+#[tokio::test]
+async fn what_went_well_by_another_status_went_well() {
+    watched(async {
+        let statuses = [
+            (Kind::UploadPatch, [200, 201, 204]),
+            (Kind::UploadPut, [200, 202, 204]),
+            (Kind::ManifestPut, [200, 202, 201]),
+        ];
+        for provider in ["generic", "ghcr", "acr"] {
+            for turn in 0..3 {
+                let mut world = World::to(Personality::Plain, Builder::open).await;
+                let host = world.destination_host.clone();
+                world.registry_config(&host).insert("provider".into(), provider.into());
+                let image = Image::small(1);
+                image.push_to(world.source.store(), "team/app", "v1");
+                for (kind, status) in statuses {
+                    let answer = emulator::Action::AnswerAs(status[turn]);
+                    world.destination.faults().add(emulator::Fault::on(kind).forever().then(answer));
+                }
+                let mut function = world.function("on-push", &[]).await;
+                let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
+                assert_eq!(
+                    (&result["outcome"], &result["retries"]),
+                    (&"synced".into(), &0.into()),
+                    "{provider} {turn}"
+                );
+                world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+            }
+        }
+    })
+    .await;
+}
