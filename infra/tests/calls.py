@@ -229,3 +229,8 @@ def scenarios() -> list[Scenario]:
 def metrics() -> list[dict]:
     """The lines with metrics that functions wrote, one of each shape in each test."""
     return [line["line"] for line in lines() if line["kind"] == "metrics" and line["function"] in FUNCTIONS]
+
+
+def said() -> list[dict]:
+    """The other lines that functions wrote, likewise."""
+    return [line["line"] for line in lines() if line["kind"] == "said" and line["function"] in FUNCTIONS]

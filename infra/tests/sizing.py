@@ -22,11 +22,16 @@ SQS_REQUEST = 0.40e-6
 REGION_GB = 0.02
 INTERNET_GB = 0.09
 NAT_GB = 0.045
+ENDPOINT_HOUR = 0.01
+ENDPOINT_GB = 0.01
+STORED_GB_MONTH = 0.10
 LOG_GB = 0.50
 TRACE = 5e-6
 METRIC_MONTH = 0.30
 ALARM_METRIC_MONTH = 0.10
 DASHBOARD_MONTH = 3.00
+INSIGHTS_GB = 0.005
+HOURS = 730
 
 
 def cpu_mib_s(memory: int) -> float:
@@ -66,6 +71,11 @@ def thousand(memory: int, architecture: str) -> dict[str, float]:
         "region": gb * REGION_GB,
         "internet": gb * INTERNET_GB,
     }
+
+
+def endpoints(number: int, zones: int = 2) -> float:
+    """What so many interface endpoints cost in a month."""
+    return number * zones * HOURS * ENDPOINT_HOUR
 
 
 def metrics(destinations: int, deletes: bool = False) -> int:

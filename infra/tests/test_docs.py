@@ -1,5 +1,6 @@
 """The documents of the infrastructure say what the template has."""
 
+import json
 import re
 
 import sizing
@@ -60,6 +61,7 @@ def test_the_page_on_sizing_shows_what_is_calculated(full):
         ]  # fmt: skip
         assert " | ".join(row) in page.replace("**", ""), row
     cost = sizing.thousand(512, "arm64")
+    logs = sum(widget["type"] == "log" for widget in json.loads(full["Dashboard"]["DashboardBody"])["widgets"])
     total = sum(cost[part] for part in ("duration", "requests", "sqs", "logs", "traces"))
     for text in (
         f"1,000 × {cost['seconds']:.2f} s × 0.5 GB = {cost['gb_s']:,.0f} GB-s | ${cost['duration']:.3f}",
@@ -71,6 +73,10 @@ def test_the_page_on_sizing_shows_what_is_calculated(full):
         f"{cost['gb']:.1f} GB × $0.02 | ${cost['region']:.2f}",
         f"{cost['gb']:.1f} GB × $0.09 | ${cost['internet']:.2f}",
         f"{865 * sizing.NETWORK_MIB_S / 1024:.0f} GiB pass",
+        f"a terabyte that goes to ECR costs ${1000 * sizing.ENDPOINT_GB:.0f},",
+        f"at an ECR destination ${1000 * sizing.STORED_GB_MONTH:.0f} a month",
+        f"3 × 2 × {sizing.HOURS} h × ${sizing.ENDPOINT_HOUR} = ${sizing.endpoints(3):.2f} to ${sizing.endpoints(6):.2f}",
+        f"3 MB for each of {logs} widgets, ${logs * 0.003 * sizing.INSIGHTS_GB:.5f}.",
         f"with two destinations {sizing.metrics(2)}, at most ${sizing.metrics(2) * sizing.METRIC_MONTH:.2f}",
         f"{sizing.metrics(2, deletes=True)} where a rule has `delete`",
     ):

@@ -1,4 +1,4 @@
-"""Metrics: what the functions write is CloudWatch's format, and alarms, dashboard and queries name nothing else."""
+"""Metrics: what the functions write is CloudWatch's format, and alarms and dashboard name nothing else."""
 
 import copy
 import json
@@ -217,53 +217,3 @@ def test_dashboard_and_queries_are_those_of_the_files(full):
         for query in full.of_type("AWS::Logs::QueryDefinition").values()
     }
     assert queries == json.loads((folder / "queries.json").read_text())
-
-
-def fields(query: str) -> set[str]:
-    """The fields of log lines that a query reads."""
-    text = re.sub(r'"[^"]*"|/[^/]*/|\'[^\']*\'', "", query)
-    text = re.sub(r"\bas \w+", "", text)
-    words = set(re.findall(r"[@A-Za-z_][\w.@]*", text))
-    keywords = {
-        "filter", "fields", "stats", "sort", "limit", "by", "bin", "desc", "asc", "and", "or", "like", "ispresent",
-        "count", "sum", "max", "pct", "latest", "h", "m", "SOURCE",
-    }  # fmt: skip
-    made = set(re.findall(r"\bas (\w+)", query))
-    return {word for word in words - keywords - made if not word.startswith("@")}
-
-
-# What Lambda's own lines have, and lines of ours that are no result.
-# Source: Lambda developer guide, "Lambda telemetry: platform.report"; functions/bootstrap, functions/*/src/handler.rs.
-OTHER_FIELDS = {
-    "type",
-    "record.status",
-    "record.errorType",
-    "record.requestId",
-    "record.metrics.durationMs",
-    "record.metrics.billedDurationMs",
-    "record.metrics.initDurationMs",
-    "record.metrics.maxMemoryUsedMB",
-    "record.metrics.memorySizeMB",
-    "reason",
-    "error_type",
-    "error_message",
-}
-# The summary of a backfill, as docs/operations.md shows it.
-BACKFILL = {"repository", "finished", "listed", "current", "missing", "different", "enqueued", "error_message"}
-
-
-def test_queries_read_only_fields_that_are_written(full, lines):
-    known = set(OTHER_FIELDS) | {f"backfill.{name}" for name in BACKFILL}
-
-    def collect(prefix: str, value: object) -> None:
-        known.add(prefix)
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                collect(f"{prefix}.{key}" if prefix else key, inner)
-
-    for line in lines:
-        collect("", line)
-    queries = {name: query["QueryString"] for name, query in full.of_type("AWS::Logs::QueryDefinition").items()}
-    queries |= {w["properties"]["title"]: w["properties"]["query"] for w in widgets(full) if w["type"] == "log"}
-    for name, query in queries.items():
-        assert fields(query) <= known, f"{name}: {fields(query) - known}"

@@ -35,3 +35,5 @@ const transship = new Transship(stack, 'Transship', {
 const operator = User.fromUserName(stack, 'Operator', 'operator');
 transship.grantBackfill(operator);
 transship.grantRedrive(operator);
+transship.grantReadDeadLetters(operator);
+transship.grantPause(operator);

@@ -19,9 +19,14 @@ export function eventsFor({ rules = [] }: TransshipConfiguration): Required<Even
   return {
     deletes: rules.some((rule) => rule.delete),
     // What is attached to an image after it was pushed is taken as such, or as a push without a tag.
-    referrers: rules.some((rule) => rule.referrers !== false || rule.untagged === 'by-digest'),
+    referrers: rules.some((rule) => copiesReferrers(rule) || rule.untagged === 'by-digest'),
     scans: rules.some((rule) => rule.scan_gate),
   };
+}
+
+/** Whether what is attached to a rule's images is copied, if only some of it. */
+function copiesReferrers({ referrers }: RuleSettings): boolean {
+  return referrers !== false;
 }
 
 /** Receives of a message before it is given up: tries that failed for what may pass. */
@@ -40,6 +45,8 @@ export function receivesFor({ rules = [] }: TransshipConfiguration): number {
 export class Access {
   /** ECR repositories that images are read from. */
   readonly read = new Set<string>();
+  /** Those of them whose tags are listed, to find signatures that have tags of their own. */
+  readonly tags = new Set<string>();
   /** Those of them whose scans are asked for. */
   readonly scans = new Set<string>();
   /** All repositories of the registries whose repositories are listed. */
@@ -128,6 +135,7 @@ function readFrom({ access, registries, home, rule }: Ends, host: string, reposi
   if (registry === undefined) return;
   const resources = repositories.map((repository) => arn(registry, repository));
   resources.forEach((resource) => access.read.add(resource));
+  if (copiesReferrers(rule)) resources.forEach((resource) => access.tags.add(resource));
   if (rule.scan_gate) resources.forEach((resource) => access.scans.add(resource));
   // The list of a registry's repositories is asked for as a whole: by a backfill that names nothing, of what the rules
   // name.

@@ -11,6 +11,7 @@ const WILDCARDS: Record<string, string> = {
   PublicLoginToken: 'AWS knows no resource for the service token; the condition says which service.',
   Traces: 'X-Ray has no resources that a policy could name.',
   Read: "The repositories that the rules' globs take.",
+  ReadImages: "The repositories that the rules' globs take.",
   Scans: "The repositories that the rules' globs take.",
   Delete: "The repositories that the rules' globs and templates lead to.",
   PublicDelete: "The repositories that the rules' globs and templates lead to.",

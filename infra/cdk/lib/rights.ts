@@ -8,7 +8,10 @@ import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IConstruct } from 'constructs';
 import type { Access } from './access';
 
-const PULL = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages', 'ecr:ListImages'];
+const PULL_IMAGES = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages'];
+
+/** With what is attached to the images: signatures with tags of their own are found in the list of tags. */
+const PULL = [...PULL_IMAGES, 'ecr:ListImages'];
 
 const PUSH = [
   'ecr:BatchCheckLayerAvailability',
@@ -69,7 +72,8 @@ export function replication(access: Access, secretKeys: string[]): PolicyStateme
   const own = access.read.size + access.write.size + access.list.size > 0;
   return statements([
     ...login(own, access.publicLogin),
-    on('Read', PULL, access.read),
+    on('Read', PULL, access.tags),
+    on('ReadImages', PULL_IMAGES, new Set([...access.read].filter((resource) => !access.tags.has(resource)))),
     on('Write', PUSH, access.write),
     on('Scans', ['ecr:DescribeImageScanFindings'], access.scans),
     on('Delete', ['ecr:BatchDeleteImage', 'ecr:DescribeImages'], access.remove),

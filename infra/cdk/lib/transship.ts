@@ -215,7 +215,15 @@ export class Transship extends Construct {
 
   /** Lets somebody send messages to the queue: single images and backfills. */
   grantBackfill(grantee: IGrantable): Grant {
-    return this.queue.grantSendMessages(grantee);
+    const sent = Grant.addToPrincipalOrResource({
+      grantee,
+      actions: ['sqs:SendMessage', 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl'],
+      resourceArns: [this.queue.queueArn],
+      resource: this.queue,
+    });
+    // The queue's own grantSendMessages would allow all uses of the key.
+    const key = this.queue.encryptionMasterKey?.grant(grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
+    return key ? sent.combine(key) : sent;
   }
 
   /** Lets somebody move dead letters back into the queue, and watch that. */

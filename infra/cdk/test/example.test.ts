@@ -30,7 +30,11 @@ test('the example works: a schedule, alarms with a topic, grants to a user', () 
   const template = synthesised('example/app.ts', {});
   assert.equal(ofType(template, 'AWS::Scheduler::Schedule').length, 1);
   assert(ofType(template, 'AWS::CloudWatch::Alarm').every(({ Properties }) => Properties.AlarmActions.length === 1));
-  assert(ofType(template, 'AWS::IAM::Policy').some(({ Properties }) => Properties.Users?.includes('operator')));
+  const [operator] = ofType(template, 'AWS::IAM::Policy').filter(({ Properties }) => Properties.Users?.includes('operator'));
+  const actions = operator!.Properties.PolicyDocument.Statement.flatMap(({ Action }: { Action: string | string[] }) => Action);
+  // What a runbook asks of an operator: backfill, redrive, look at dead letters, pause.
+  for (const action of ['SendMessage', 'StartMessageMoveTask', 'ReceiveMessage']) assert(actions.includes(`sqs:${action}`));
+  assert(actions.includes('lambda:UpdateEventSourceMapping'));
 });
 
 test('the app that is deployed takes its settings from the context', () => {

@@ -22,6 +22,24 @@ test('sources are read as narrowly as the glob can be said', () => {
   assert.deepEqual(resourcesOf(template, 'Write'), []);
 });
 
+test('the list of tags is granted where signatures are looked for, and nowhere else', () => {
+  const to = 'ghcr.io/acme/{name}';
+  const template = rights([
+    { ...rule(HOST, 'plain/*', to), referrers: false },
+    { ...rule(HOST, 'digests', to), referrers: false, untagged: 'by-digest' },
+    { ...rule(HOST, 'both', to), referrers: false },
+    rule(HOST, 'both', 'quay.io/acme/both'),
+    { ...rule(HOST, 'some', to), referrers: { include: ['application/spdx+json'] } },
+    rule(HOST, 'signed/*', to),
+  ]);
+  const granted = statements(template, 'TransshipReplicationPolicy').filter(({ Sid }) => Sid?.startsWith('Read'));
+  const images = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages'];
+  assert.deepEqual(granted.map(({ Sid, Action, Resource }) => [Sid, Action, Resource]), [
+    ['Read', [...images, 'ecr:ListImages'], [`${OWN}both`, `${OWN}signed/*`, `${OWN}some`]],
+    ['ReadImages', images, [`${OWN}digests`, `${OWN}plain/*`]],
+  ]);
+});
+
 test('a rule without a registry is for the account and region of the stack', () => {
   assert.deepEqual(resourcesOf(rights([rule(undefined, 'app', 'ghcr.io/acme/app')]), 'Read'), [`${OWN}app`]);
   const anywhere = transship({ rules: [rule(undefined, 'app', '{registry}/mirror/{name}')] }, {}).template();

@@ -26,6 +26,7 @@ export function transship(
 export interface Statement {
   Sid?: string;
   Effect: string;
+  Principal?: unknown;
   Action: string | string[];
   Resource: unknown;
   Condition?: unknown;

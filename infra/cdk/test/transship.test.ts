@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { Duration } from 'aws-cdk-lib';
 import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
-import { Role } from 'aws-cdk-lib/aws-iam';
+import { Role, type IRole } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Architecture } from 'aws-cdk-lib/aws-lambda';
 import { Topic } from 'aws-cdk-lib/aws-sns';
@@ -201,46 +201,100 @@ test('code: what is not built is missed, and what was built for another machine 
   );
 });
 
-test('grants are for the queues that they need', () => {
-  const granted = (grant: (made: Transship, to: Role) => unknown, queueKey = false) => {
-    const { stack, transship: made, template } = transship((stack) => ({
-      ...EXAMPLE,
-      queueKey: queueKey ? Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:us-east-1:111122223333:key/k') : undefined,
-    }));
-    const to = Role.fromRoleArn(stack, 'Someone', 'arn:aws:iam::111122223333:role/someone') as Role;
-    grant(made, to);
-    return statements(template(), 'SomeonePolicy').map(({ Action, Resource }) => [
-      [Action].flat().sort(),
-      JSON.stringify(Resource).match(/Transship[A-Za-z]+(?=[0-9A-F]{8})|key\/k/g),
-    ]);
-  };
-  assert.deepEqual(granted((made, to) => made.grantBackfill(to)), [
-    [['sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage'], ['TransshipQueue']],
-  ]);
-  assert.deepEqual(granted((made, to) => made.grantRedrive(to)), [
-    [
-      [
-        'sqs:CancelMessageMoveTask',
-        'sqs:DeleteMessage',
-        'sqs:GetQueueAttributes',
-        'sqs:ListMessageMoveTasks',
-        'sqs:ReceiveMessage',
-        'sqs:StartMessageMoveTask',
-      ],
-      ['TransshipDeadLetters'],
+const KEY = 'arn:aws:kms:us-east-1:111122223333:key/k';
+
+/** The statements that a grant to a role makes; resources of the stack by their names. */
+function granted(grant: (made: Transship, to: IRole) => unknown, queueKey: boolean): unknown[] {
+  const { stack, transship: made, template } = transship((stack) => ({
+    ...EXAMPLE,
+    queueKey: queueKey ? Key.fromKeyArn(stack, 'Key', KEY) : undefined,
+  }));
+  grant(made, Role.fromRoleArn(stack, 'Someone', 'arn:aws:iam::111122223333:role/someone'));
+  const named = (resource: unknown) => (JSON.stringify(resource).match(/Transship[A-Za-z]+(?=[0-9A-F]{8})/) ?? [resource])[0];
+  return statements(template(), 'SomeonePolicy').map(({ Resource, ...rest }) => ({
+    ...rest,
+    Resource: Array.isArray(Resource) ? Resource.map(named) : named(Resource),
+  }));
+}
+
+const Effect = 'Allow';
+const USE_OF_KEY = { Effect, Action: ['kms:Decrypt', 'kms:GenerateDataKey'], Resource: KEY };
+const GRANTS: Record<string, { grant: (made: Transship, to: IRole) => unknown; statements: object[]; key: object[] }> = {
+  grantBackfill: {
+    grant: (made, to) => made.grantBackfill(to),
+    statements: [
+      { Effect, Action: ['sqs:SendMessage', 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl'], Resource: 'TransshipQueue' },
     ],
-    [['sqs:SendMessage'], ['TransshipQueue']],
-  ]);
-  assert.deepEqual(granted((made, to) => made.grantRedrive(to), true).at(-1), [
-    ['kms:Decrypt', 'kms:GenerateDataKey'],
-    ['key/k'],
-  ]);
-  assert.deepEqual(granted((made, to) => made.grantReadDeadLetters(to)), [
-    [['sqs:GetQueueAttributes', 'sqs:ReceiveMessage'], ['TransshipDeadLetters', 'TransshipEventDeadLetters']],
-  ]);
-  assert.deepEqual(granted((made, to) => made.grantPause(to)), [
-    [['lambda:GetEventSourceMapping', 'lambda:UpdateEventSourceMapping'], ['TransshipFanoutMapping']],
-  ]);
+    key: [USE_OF_KEY],
+  },
+  grantRedrive: {
+    grant: (made, to) => made.grantRedrive(to),
+    statements: [
+      {
+        Effect,
+        Action: [
+          'sqs:StartMessageMoveTask',
+          'sqs:CancelMessageMoveTask',
+          'sqs:ListMessageMoveTasks',
+          'sqs:ReceiveMessage',
+          'sqs:DeleteMessage',
+          'sqs:GetQueueAttributes',
+        ],
+        Resource: 'TransshipDeadLetters',
+      },
+      { Effect, Action: 'sqs:SendMessage', Resource: 'TransshipQueue' },
+    ],
+    key: [USE_OF_KEY],
+  },
+  grantReadDeadLetters: {
+    grant: (made, to) => made.grantReadDeadLetters(to),
+    statements: [
+      {
+        Effect,
+        Action: ['sqs:ReceiveMessage', 'sqs:GetQueueAttributes'],
+        Resource: ['TransshipDeadLetters', 'TransshipEventDeadLetters'],
+      },
+    ],
+    key: [{ Effect, Action: 'kms:Decrypt', Resource: KEY }],
+  },
+  grantPause: {
+    grant: (made, to) => made.grantPause(to),
+    statements: [
+      {
+        Effect,
+        Action: ['lambda:UpdateEventSourceMapping', 'lambda:GetEventSourceMapping'],
+        Resource: 'TransshipFanoutMapping',
+      },
+    ],
+    key: [],
+  },
+};
+
+for (const [name, { grant, statements: wanted, key }] of Object.entries(GRANTS)) {
+  test(`${name} allows what it says, and with a key the use of it, and nothing else`, () => {
+    assert.deepEqual(granted(grant, false), wanted);
+    assert.deepEqual(granted(grant, true), [...wanted, ...key]);
+  });
+}
+
+test('every grant is tried, and in the table of the README', () => {
+  const methods = Object.getOwnPropertyNames(Transship.prototype).filter((name) => name.startsWith('grant'));
+  assert.deepEqual(methods.sort(), Object.keys(GRANTS).sort());
+  const readme = readFileSync(join(__dirname, '../README.md'), 'utf8');
+  for (const name of methods) assert(readme.includes(`| \`${name}(grantee)\` |`), name);
+});
+
+test('a backfill may be granted to another account, whose queue policy says so', () => {
+  const { stack, transship: made, template } = transship(EXAMPLE);
+  made.grantBackfill(Role.fromRoleArn(stack, 'Someone', 'arn:aws:iam::222233334444:role/someone', { mutable: false }));
+  const [statement] = statements(template(), 'TransshipQueuePolicy').filter(({ Effect }) => Effect === 'Allow');
+  assert.deepEqual(
+    [statement?.Action, statement?.Principal],
+    [
+      ['sqs:SendMessage', 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl'],
+      { AWS: 'arn:aws:iam::222233334444:role/someone' },
+    ],
+  );
 });
 
 test('more repositories than the rules name can be allowed', () => {
@@ -250,9 +304,25 @@ test('more repositories than the rules name can be allowed', () => {
   made.allowPush(`${arn}b/*`, `${arn}c`);
   made.allowPull(`${arn}d`);
   made.allowListing(`${arn}*`);
-  const found = statements(template(), 'TransshipReplicationPolicy').filter(({ Sid }) => Sid?.startsWith('Allowed'));
-  assert.deepEqual(found.map(({ Resource }) => Resource), [`${arn}a`, [`${arn}b/*`, `${arn}c`], `${arn}d`]);
-  assert.equal(new Set(found.map(({ Sid }) => Sid)).size, 3);
+  const allowed = (id: string) => statements(template(), id).filter(({ Sid }) => Sid?.startsWith('Allowed'));
+  const pull = ['ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer', 'ecr:DescribeImages', 'ecr:ListImages'];
+  const push = [
+    'ecr:BatchCheckLayerAvailability',
+    'ecr:BatchGetImage',
+    'ecr:CompleteLayerUpload',
+    'ecr:InitiateLayerUpload',
+    'ecr:PutImage',
+    'ecr:UploadLayerPart',
+  ];
+  assert.deepEqual(allowed('TransshipReplicationPolicy'), [
+    { Sid: 'AllowedPull1', Effect, Action: pull, Resource: `${arn}a` },
+    { Sid: 'AllowedPush2', Effect, Action: push, Resource: [`${arn}b/*`, `${arn}c`] },
+    { Sid: 'AllowedPull3', Effect, Action: pull, Resource: `${arn}d` },
+  ]);
+  // on-push hears of no backfills.
+  assert.deepEqual(allowed('TransshipFanoutRole').concat(allowed('TransshipOnPushRole')), [
+    { Sid: 'AllowedListing4', Effect, Action: 'ecr:DescribeRepositories', Resource: `${arn}*` },
+  ]);
 });
 
 test('what is allowed beside the rules comes with the login that it takes, once', () => {

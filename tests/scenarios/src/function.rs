@@ -180,9 +180,8 @@ impl Function {
 impl Drop for Function {
     fn drop(&mut self) {
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
-        for line in self.records().into_iter().filter(|line| line.get("_aws").is_some()) {
-            let shape = line["_aws"]["CloudWatchMetrics"].to_string();
-            ledger::note("metrics", &format!("{name} {shape}"), || json!({ "function": name, "line": line }));
+        for line in self.records() {
+            note_line(&name, &line);
         }
         // The child is killed by its own handle.
         if std::thread::panicking() {
@@ -209,6 +208,22 @@ fn note_start(name: &str, environment: &[(String, String)], task_root: &Path) {
         "dead_letters": variable("TRANSSHIP_DEAD_LETTER_QUEUE_URL"),
     });
     ledger::note("start", &what.to_string(), || what.clone());
+}
+
+/// Writes a log line into the ledger, one of each shape: what alarms, dashboard and saved queries are judged by. Those with
+/// metrics are apart, and those that only developers ask for are left out.
+fn note_line(name: &str, line: &Value) {
+    let what = || json!({ "function": name, "line": line });
+    if let Some(metrics) = line.get("_aws") {
+        let key = format!("{name} {} {}", metrics["CloudWatchMetrics"], line["result"]["outcome"]);
+        return ledger::note("metrics", &key, what);
+    }
+    if ["INFO", "WARN", "ERROR"].iter().all(|level| line["level"] != *level) {
+        return;
+    }
+    let keys = |value: &Value| value.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+    let message = line["message"].as_str().unwrap_or_default();
+    ledger::note("said", &format!("{name} {message} {:?} {:?}", keys(line), keys(&line[message])), what);
 }
 
 /// Writes what messages name, which the configuration need not, into the ledger of rights.

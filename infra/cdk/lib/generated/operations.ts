@@ -413,6 +413,32 @@ export const dashboard = {
         ],
         "yAxis": {"left": {"min": 0, "label": "ms", "showUnits": false}}
       }
+    },
+    {
+      "type": "log",
+      "x": 0,
+      "y": 38,
+      "width": 12,
+      "height": 6,
+      "properties": {
+        "title": "Backfills and sweeps: what destinations lacked, what could not be compared",
+        "region": "${AWS::Region}",
+        "view": "bar",
+        "query": "SOURCE '${FanoutLogs}' | filter message = \"backfill\" and backfill.finished = 1 and backfill.dry_run = 0 | stats sum(backfill.missing) as missing, sum(backfill.different) as different, sum(backfill.failed) as failed by bin(1h)"
+      }
+    },
+    {
+      "type": "log",
+      "x": 12,
+      "y": 38,
+      "width": 12,
+      "height": 6,
+      "properties": {
+        "title": "Backfills and sweeps that failed",
+        "region": "${AWS::Region}",
+        "view": "table",
+        "query": "SOURCE '${FanoutLogs}' | filter level = \"ERROR\" and (message = \"backfill\" or message like /^a repository could not be listed/) | fields @timestamp, repository, error_type, error_message, backfill.repository, backfill.failed, backfill.error_type, backfill.error_message | sort @timestamp desc | limit 20"
+      }
     }
   ]
 };
@@ -425,7 +451,8 @@ export const queries: Record<string, string> = {
   "one-image": "filter message = \"result\" and result.source like /REPOSITORY:TAG/\n| fields @timestamp, result.outcome, result.digest, result.destination, result.error_type, requestId\n| sort @timestamp asc",
   "throttling": "filter message = \"result\" and result.throttled > 0\n| stats sum(result.throttled) as throttled, sum(result.retries) as retries, count(*) as syncs by Destination, bin(15m)\n| sort throttled desc",
   "continued": "filter message = \"result\" and result.outcome = \"continued\"\n| stats count(*) as invocations, sum(result.bytes.written) as bytes by result.source, result.destination\n| sort invocations desc",
-  "backfill": "filter message = \"backfill\"\n| fields @timestamp, backfill.repository, backfill.finished, backfill.listed, backfill.current, backfill.missing, backfill.different, backfill.enqueued, backfill.error_message\n| sort @timestamp desc",
+  "backfill": "filter message = \"backfill\"\n| fields @timestamp, backfill.repository, backfill.finished, backfill.dry_run, backfill.listed, backfill.current, backfill.missing, backfill.different, backfill.enqueued, backfill.failed, backfill.error_type, backfill.error_message\n| sort @timestamp desc",
+  "backfill-failed": "filter level = \"ERROR\" and (message = \"backfill\" or message like /^a repository could not be listed/)\n| fields @timestamp, repository, error_type, error_message, backfill.repository, backfill.failed, backfill.error_type, backfill.error_message\n| sort @timestamp desc\n| limit 200",
   "ignored": "filter message = \"ignored\"\n| stats count(*) as events by reason\n| sort events desc",
   "functions": "filter type = \"platform.report\"\n| stats count(*) as invocations, max(record.metrics.durationMs) as longest_ms, pct(record.metrics.durationMs, 95) as p95_ms, sum(record.metrics.billedDurationMs) as billed_ms, max(record.metrics.maxMemoryUsedMB) as most_MB, max(record.metrics.memorySizeMB) as limit_MB, max(record.metrics.initDurationMs) as longest_init_ms by @log",
   "died": "filter type = \"platform.report\" and record.status != \"success\" or message = \"init failed\"\n| fields @timestamp, record.status, record.errorType, record.requestId, error_type, error_message\n| sort @timestamp desc\n| limit 200"

@@ -3,7 +3,7 @@
 //! `TRANSSHIP_LAYER_MIB` and `TRANSSHIP_RATE_MIB` (of a stream that is cut: `TRANSSHIP_CUT_LAYER_MIB`,
 //! `TRANSSHIP_CUT_RATE_MIB`, `TRANSSHIP_CUT_TIMEOUT_S`) make it larger than what these tests have time for.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use emulator::{Action, Builder, Fault, Image, Kind, Personality, image::generated_layer};
 use scenarios::{
@@ -81,7 +81,12 @@ impl Work {
 
     /// Tells `on-push` of it and lets `fanout` go on until the queue is empty; the results in order.
     async fn run(&mut self) -> Vec<Value> {
-        let outcome = self.on_push.invoke(push_event("team/app", "v1", &self.image.digest), self.timeout).await;
+        self.told(push_event("team/app", "v1", &self.image.digest)).await
+    }
+
+    /// Likewise with this event.
+    async fn told(&mut self, event: Value) -> Vec<Value> {
+        let outcome = self.on_push.invoke(event, self.timeout).await;
         let answer = outcome.clone().ok().unwrap_or_else(|| panic!("{outcome:?}"));
         let mapping = EventSource::new(self.world.aws.sqs(), "work").timeout(self.timeout);
         let deliveries = mapping.drain(&mut self.fanout, MOST).await;
@@ -159,6 +164,33 @@ async fn a_stream_that_was_cut_is_sent_in_chunks_by_the_next_invocation() {
         let work = Work::towards(Personality::Plain, layer, rate).await;
         let (size, sent, _) = gets_through(Work { timeout, ..work }).await;
         assert!(sent > size && sent < 2 * size + 32 * MIB, "{sent} of {size}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lag_is_counted_from_the_push_and_told_by_the_invocation_that_ends_it() {
+    watched(async {
+        let mut work = Work::towards(Personality::Ecr, 160, 10).await;
+        let an_hour_ago = time::OffsetDateTime::from(SystemTime::now() - Duration::from_secs(3600));
+        let mut event = push_event("team/app", "v1", &work.image.digest);
+        event["time"] = an_hour_ago.format(&time::format_description::well_known::Rfc3339).unwrap().into();
+        let results = work.told(event).await;
+        let outcomes = outcomes(&results);
+        assert!(outcomes.len() > 1 && outcomes.last() == Some(&"synced"), "{results:#?}");
+        let records = [work.on_push.records(), work.fanout.records()].concat();
+        let lines: Vec<&Value> = records.iter().filter(|line| line["message"] == "result").collect();
+        assert_eq!(lines.len(), results.len());
+        let (last, before) = lines.split_last().unwrap();
+        for line in before {
+            assert!(!line.to_string().contains("ReplicationLag"), "its tag is not there yet: {line}");
+        }
+        assert!(last["_aws"].to_string().contains("ReplicationLag"), "{last}");
+        // All invocations are in it, one after the other, and nothing that was before the push.
+        let worked: u64 = results.iter().filter_map(|result| result["duration_ms"].as_u64()).sum();
+        let at_most = u64::try_from((SystemTime::now() - an_hour_ago).whole_milliseconds()).unwrap();
+        let lag = last["ReplicationLag"].as_u64().unwrap();
+        assert!((3_600_000 + worked..=at_most + 1).contains(&lag), "{lag}, after {worked} ms of work");
     })
     .await;
 }
