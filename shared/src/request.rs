@@ -32,8 +32,7 @@ pub struct SyncRequest {
     pub options: SyncOptions,
     /// When the image was pushed, where that is known.
     pub pushed_at: Option<SystemTime>,
-    /// When it was asked for, where that is known and nobody waits for more: tags that belong to it are those of then, or
-    /// of later.
+    /// When it was asked for, where that is known: a list of tags that was read after this moment is new enough for it.
     pub asked_at: Option<SystemTime>,
     /// Whether another invocation may have sent of it lately: an earlier one of it, or one beside it that has the same image
     /// or one with the same layers. Then the destination is asked more closely what it took.

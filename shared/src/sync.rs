@@ -26,7 +26,7 @@ use late::Late;
 use plan::Plan;
 use platforms::Wanted;
 pub use platforms::filtered_digest;
-use referrers::{CosignTags, Findings};
+use referrers::Findings;
 pub use removal::{RemovalEnds, RemovalOutcome, RemovalReport, Remover, TagsAt};
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
@@ -213,8 +213,7 @@ impl Syncer {
                 // What was attached later comes by events of its own, so cosign's tags need no look at an image that
                 // was there before.
                 let is_due = outcome != Outcome::Current || !request.heard || request.tried;
-                let cosign = if is_due { CosignTags::AsAsked } else { CosignTags::Ignored };
-                let attached = referrers::of_there(task, &digest, root.as_slice(), cosign);
+                let attached = referrers::of_there(task, &digest, root.as_slice(), is_due);
                 let attached = Stage::Referrers.run(tally, attached).await?;
                 return Ok(Round::Done(outcome, digest, attached));
             }

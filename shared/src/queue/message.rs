@@ -105,7 +105,7 @@ impl ImageMessage {
             pushed_at_ms: first.pushed_at.and_then(millis),
             heard: first.heard,
             attached: first.attached,
-            tried: first.tried,
+            tried: requests.iter().any(|request| request.tried),
             begun: None,
         })
     }

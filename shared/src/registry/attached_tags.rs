@@ -19,6 +19,9 @@ const MOST_PAGES: usize = 8;
 /// How long a list may serve who asked before it was read. Chosen: a backfill's worker does some dozens of images.
 const LIFE: Duration = Duration::from_secs(60);
 
+/// Tags that are kept for others; a hundred bytes each. Chosen: more than eight pages of a thousand have.
+const MOST_KEPT: usize = 8000;
+
 /// How far the clocks of who asked and of this process may be apart. Chosen: far over what AWS keeps them to.
 const SKEW: Duration = Duration::from_secs(2);
 
@@ -58,10 +61,10 @@ impl LastTags {
     /// The list of `repository`, if it was read after `asked_at`, and lately.
     fn since(&self, repository: &str, asked_at: SystemTime) -> Option<AttachedTags> {
         // Held for moves and copies, which don't panic; a poisoned one is whole.
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let list = last.as_ref().filter(|list| list.repository == repository)?;
-        let serves = asked_at + SKEW <= list.read_at && list.read_at.elapsed().is_ok_and(|age| age < LIFE);
-        serves.then(|| list.tags.clone())
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take_if(|list| list.read_at.elapsed().is_ok_and(|age| age >= LIFE));
+        let list = last.as_ref().filter(|list| list.repository == repository && asked_at + SKEW <= list.read_at)?;
+        Some(list.tags.clone())
     }
 
     fn note(&self, list: List) {
@@ -82,6 +85,9 @@ impl Repository {
         }
         let read_at = SystemTime::now();
         let tags = self.read_attached_tags().await?;
+        if matches!(&tags, AttachedTags::Listed(tags) if tags.len() > MOST_KEPT) {
+            return Ok(tags);
+        }
         last.note(List { repository: name.to_owned(), read_at, tags: tags.clone() });
         Ok(tags)
     }

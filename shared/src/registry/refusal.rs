@@ -82,7 +82,8 @@ impl Repository {
             (401, _) => (ErrorType::Unauthorized, "; check this registry's credentials"),
             // ECR denies what would exceed a quota, and has no code for it: the text tells it from a right that is missing.
             (403, _) if ecr && writes_manifest && message.contains("maximum allowed number") => {
-                (ErrorType::Denied, QUOTA_ADVICE)
+                let of_tags = message.contains("tags per image");
+                (ErrorType::Denied, if of_tags { TAG_QUOTA_ADVICE } else { IMAGE_QUOTA_ADVICE })
             }
             (403, _) => (ErrorType::Denied, "; give these credentials (or this role) the right to do it"),
             // Reads of blobs follow redirects; nothing else is expected to lead away.
@@ -151,10 +152,14 @@ pub(super) const WAY_ADVICE: &str = "; the registry does not take uploads sent i
 pub(super) const ALGORITHM_ADVICE: &str =
     "; the registry does not take digests of this algorithm: push the image with sha256 digests, or send it elsewhere";
 
-/// What to do about a repository or an image that is full: 100,000 images, 1,000 tags (ECR user guide, "Service quotas"; the
-/// second can't be raised). Source of the status and the text: aws/containers-roadmap, issue 2159; medic/cht-core, issue 11099.
-const QUOTA_ADVICE: &str = "; this is a quota of ECR: remove images or tags that are not needed (a lifecycle policy does \
-                            so), or ask AWS to raise it";
+/// What to do about a repository that is full: 100,000 images (ECR user guide, "Service quotas"). Source of the status and the
+/// text: aws/containers-roadmap, issue 2159; medic/cht-core, issue 11099.
+const IMAGE_QUOTA_ADVICE: &str = "; this is a quota of ECR: remove images that are not needed (a lifecycle policy does so), \
+                                  or ask AWS to raise it";
+
+/// What to do about an image that has 1,000 tags (ECR user guide, "Service quotas").
+const TAG_QUOTA_ADVICE: &str =
+    "; this is a quota of ECR that can't be raised: remove tags of this image, or send fewer by the rule's `tags`";
 
 /// What to do about ECR Public where it gives no list of tags (ECR Public user guide, "Registry concepts").
 const NO_LIST_ADVICE: &str = "; ECR Public lists no tags here: send a message for each image instead, which names its \

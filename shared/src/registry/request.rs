@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
+use http::{HeaderValue, Method, StatusCode, header::AUTHORIZATION};
 use url::Url;
 
 use super::{Repository, refusal::Refused};
@@ -135,8 +135,10 @@ impl Repository {
         let used = self.client.auth.authorization(self).await;
         let used =
             used.map_err(|error| Error { message: format!("{}: {}", self.doing(operation), error.message), ..error })?;
+        // An answer to `HEAD` has no text.
+        let silent = used.is_some() && request.method == Method::HEAD;
         let response = self.send_as(operation, request, used.clone(), once).await?;
-        let refused = match self.refused_login(response, wanted).await {
+        let refused = match self.refused_login(response, wanted, silent).await {
             Answer::Wanted(response) => return Ok(response),
             Answer::Refused(refused) => refused,
             Answer::LoginRefused(refused) => {
@@ -151,7 +153,7 @@ impl Repository {
                     self.run.meter.retry();
                 }
                 let response = self.send_as(operation, again, fresh, once).await?;
-                match self.refused_login(response, wanted).await {
+                match self.refused_login(response, wanted, silent).await {
                     Answer::Wanted(response) => return Ok(response),
                     Answer::Refused(refused) | Answer::LoginRefused(refused) => refused,
                 }
@@ -198,7 +200,8 @@ impl Repository {
         }
     }
 
-    async fn refused_login(&self, response: Response, wanted: &[StatusCode]) -> Answer {
+    /// Sorts an answer, to a request that may be answered `silent`ly.
+    async fn refused_login(&self, response: Response, wanted: &[StatusCode], silent: bool) -> Answer {
         if wanted.contains(&response.status) {
             return Answer::Wanted(response);
         }
@@ -211,7 +214,8 @@ impl Repository {
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
         let envelope = ErrorEnvelope::parse(&response.excerpt().await);
-        let expired = says_expired(self.client.provider, status, &envelope);
+        let says = envelope.message.contains("token has expired") || (silent && envelope.message.is_empty());
+        let expired = says && may_say_expired(self.client.provider, status);
         let refused = Refused { status, envelope, challenges, retry_after };
         if status == StatusCode::UNAUTHORIZED || expired {
             Answer::LoginRefused(refused)
@@ -302,17 +306,16 @@ impl Repository {
     }
 }
 
-/// Whether ECR means that the token is too old: it calls that a denial, and ECR Public a bad request. The text is the only
-/// mark, and an answer to `HEAD` has none.
+/// Whether ECR may mean by a status that the token is too old: it calls that a denial, and ECR Public a bad request, or a
+/// denial too. The text is the only mark.
 ///
 /// Sources: reported in several trackers; ECR Public: aws/containers-roadmap, issue 2835.
-fn says_expired(provider: Provider, status: StatusCode, envelope: &ErrorEnvelope) -> bool {
-    let may = match provider {
+fn may_say_expired(provider: Provider, status: StatusCode) -> bool {
+    match provider {
         Provider::Ecr => status == StatusCode::FORBIDDEN,
         Provider::EcrPublic => matches!(status, StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST),
         _ => false,
-    };
-    may && (envelope.message.is_empty() || envelope.message.contains("token has expired"))
+    }
 }
 
 /// An answer, sorted.

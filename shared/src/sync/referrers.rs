@@ -66,12 +66,13 @@ pub(super) async fn of_new(
     }
     let required = &options.require_referrers;
     let found = async {
-        let attached = of_all(task, root, known, is_new, CosignTags::AsAsked, !required.is_empty()).await?;
+        let cosign = as_asked(task, root);
+        let attached = of_all(task, root, known, is_new, cosign, !required.is_empty()).await?;
         // What is required of the image is required of the one that was pushed.
         let of_source = match task.tally.source_digest() {
             Some(digest) if !required.is_empty() => {
                 let whole = Subject { digest: digest.clone(), is_new: true };
-                Some((find(task, vec![whole], CosignTags::AsAsked, true).await?, digest))
+                Some((find(task, vec![whole], cosign, true).await?, digest))
             }
             _ => None,
         };
@@ -91,7 +92,15 @@ pub(super) async fn of_new(
     }
 }
 
-/// What is attached to an image that the destination has.
+/// Which of cosign's tags tell what was attached when the request was made: older ones say nothing of a tag that has moved
+/// since.
+fn as_asked(task: &Task<'_>, root: &Digest) -> CosignTags {
+    let of_source = task.tally.source_digest();
+    let is_asked_for = task.request.expected.as_ref() == Some(of_source.as_ref().unwrap_or(root));
+    if is_asked_for { CosignTags::AsAsked } else { CosignTags::Now }
+}
+
+/// What is attached to an image that the destination has; cosign's tags are looked at where that `is_due`.
 ///
 /// # Errors
 /// It is more than is copied.
@@ -99,11 +108,12 @@ pub(super) async fn of_there(
     task: &Task<'_>,
     root: &Digest,
     known: &[Manifest],
-    cosign: CosignTags,
+    is_due: bool,
 ) -> Result<Findings, Error> {
     if !task.request.options.referrers.wanted() {
         return Ok(None);
     }
+    let cosign = if is_due { as_asked(task, root) } else { CosignTags::Ignored };
     match of_all(task, root, known, false, cosign, false).await {
         Ok(attached) => Ok(Some(Ok(attached))),
         Err(Trouble::Refused(error)) => Err(error),

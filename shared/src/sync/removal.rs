@@ -5,7 +5,13 @@
 //! No registry removes "this tag, unless it is the last one": the image's other tag may go between the question and the
 //! removal, as two deletions are followed at once. So the manifest is read before, and put back under the tag if it was the last.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -15,11 +21,15 @@ use crate::{
     deadline::Deadline,
     error::{Error, ErrorType},
     limits::{ByteBudget, CommitGate, ManifestRoom},
-    oci::{Manifest, Reference},
+    oci::{Digest, Manifest, Reference},
     registry::{Repository, Run, Untagging},
     request::{Delete, RemovalRequest},
     transport::Meter,
 };
+
+/// What must be left of the invocation for a removal to begin: what follows it can't be done by another one. Chosen: some
+/// requests, each tried again.
+const TIME_TO_FINISH: Duration = Duration::from_secs(5);
 
 /// Where the ends of a removal come from.
 pub trait RemovalEnds: Ends {
@@ -109,6 +119,8 @@ struct Task<'r> {
     source: Source,
     tags: TagsAt,
     room: ManifestRoom,
+    /// Whether the tag was removed.
+    removed: &'r AtomicBool,
 }
 
 impl Remover {
@@ -122,11 +134,17 @@ impl Remover {
     pub async fn run(&self, request: &RemovalRequest, deadline: Deadline) -> RemovalReport {
         let started = Instant::now();
         let meters = (Arc::new(Meter::default()), Arc::new(Meter::default()));
-        let result = deadline.bound(Box::pin(self.remove(request, deadline, &meters))).await;
+        let removed = AtomicBool::new(false);
+        let result = deadline.bound(Box::pin(self.remove(request, deadline, &meters, &removed))).await;
         let result = result.unwrap_or_else(|passed| {
             let text = format!("removing {}, as {} was deleted: {passed}", request.destination, request.source);
             Err(Error::new(ErrorType::DeadlineExceeded, text))
         });
+        // Another try would find no tag, and nothing to say.
+        let result = match result {
+            Err(error) if removed.into_inner() => Err(error.for_good()),
+            result => result,
+        };
         report(request, result, &meters, started.elapsed())
     }
 
@@ -135,6 +153,7 @@ impl Remover {
         request: &RemovalRequest,
         deadline: Deadline,
         (source, destination): &(Arc<Meter>, Arc<Meter>),
+        removed: &AtomicBool,
     ) -> Result<End, Error> {
         let run = |meter: &Arc<Meter>| Run { meter: Arc::clone(meter), deadline };
         let task = Task {
@@ -142,6 +161,7 @@ impl Remover {
             source: self.ends.source(&request.source, run(source))?,
             tags: self.ends.tags(&request.destination, run(destination))?,
             room: self.budget.manifests().await,
+            removed,
         };
         task.run().await
     }
@@ -164,24 +184,31 @@ impl Task<'_> {
             let text = format!("the destination's tag holds {there}, not {digest}, which the deleted tag held");
             return Ok(kept(text));
         }
-        let image = match request.delete {
+        let keeping = match request.delete {
             Delete::Image => None,
-            Delete::Untag if tags.untagging.another(tag, digest).await?.is_none() => {
-                let text = format!(
-                    "it is the last tag of {digest} at the destination; `\"delete\": \"image\"` on the rule removes such, too"
-                );
-                return Ok(kept(text));
+            Delete::Untag => {
+                let Some(other) = tags.untagging.another(tag, digest).await? else {
+                    return Ok(kept(format!(
+                        "it is the last tag of {digest} at the destination; `\"delete\": \"image\"` on the rule removes \
+                         such, too"
+                    )));
+                };
+                let Some(image) = self.image().await? else { return Ok(went_meanwhile()) };
+                Some((image, other))
             }
-            Delete::Untag => match tags.repository.manifest(digest.as_str(), Some(digest), &self.room).await {
-                Ok(image) => Some(image),
-                Err(error) if error.error_type == ErrorType::SourceNotFound => return Ok(went_meanwhile()),
-                Err(error) => return Err(error),
-            },
         };
+        if tags.repository.run().deadline.left() < TIME_TO_FINISH {
+            let text = format!("{} is not removed: too little of the invocation is left", request.destination);
+            return Err(Error::new(ErrorType::DeadlineExceeded, text));
+        }
         if !tags.untagging.remove(tag).await? {
             return Ok(went_meanwhile());
         }
-        let done = self.done(image.as_ref()).await?;
+        self.removed.store(true, Ordering::Relaxed);
+        let done = match keeping {
+            Some((image, other)) => self.kept_by(&image, &other).await?,
+            None => self.gone().await,
+        };
         // Who pushed the tag meanwhile may have found it still here, with the same digest, and left it at that.
         let back = self.at_source().await?;
         Ok(End { source_is_back: back.is_some(), ..done })
@@ -197,24 +224,56 @@ impl Task<'_> {
         Ok(self.source.withheld(tag).await?.map(|withheld| format!("the source has the tag: {}", withheld.reason)))
     }
 
-    /// What is there after the tag was removed: `image`, unless it was to go with its last tag, keeps one.
-    async fn done(&self, image: Option<&Manifest>) -> Result<End, Error> {
+    /// The image as the destination has it; `None`: not any more.
+    async fn image(&self) -> Result<Option<Manifest>, Error> {
+        let Self { request, tags, room, .. } = self;
+        let image = tags.repository.manifest(request.digest.as_str(), Some(&request.digest), room).await;
+        match image {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if error.error_type == ErrorType::RepositoryNotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After the removal of a tag that may be the last one.
+    async fn gone(&self) -> End {
+        let digest = &self.request.digest;
+        // The tag is gone; what became of the image is for the record alone.
+        match self.tags.repository.head_manifest(digest.as_str()).await {
+            Ok(None) => {
+                let text = format!("the tag was deleted at the source, and was the last one of {digest}");
+                end(RemovalOutcome::Deleted, text)
+            }
+            Ok(Some(_)) | Err(_) => untagged(),
+        }
+    }
+
+    /// After the removal of a tag of `image`, which had `other`: it keeps one.
+    ///
+    /// What can't be told counts as gone: a tag too many is better than an image that is lost.
+    async fn kept_by(&self, image: &Manifest, other: &str) -> Result<End, Error> {
         let Self { request, tags, .. } = self;
         let (tag, digest) = (request.destination.target(), &request.digest);
-        let untagged = end(RemovalOutcome::Untagged, "the tag was deleted at the source".to_owned());
-        let is_there = || async { Ok(tags.repository.head_manifest(digest.as_str()).await?.is_some()) };
-        let Some(image) = image else {
-            let text = format!("the tag was deleted at the source, and was the last one of {digest}");
-            return Ok(if is_there().await? { untagged } else { end(RemovalOutcome::Deleted, text) });
-        };
-        if tags.untagging.another(tag, digest).await?.is_some() {
-            return Ok(untagged);
+        let still = resolve::there(&tags.repository, other, &self.room).await;
+        if matches!(still, Ok(Some(there)) if there == *digest) {
+            return Ok(untagged());
         }
-        let expected = tags.untagging.takes_image_with_last_tag() || is_there().await?;
-        self.put_back(image).await?;
+        let why = match tags.untagging.another(tag, digest).await {
+            Ok(Some(_)) => return Ok(untagged()),
+            Ok(None) => format!("it turned out to be the last tag of {digest}: its other one went at the same time"),
+            Err(error) => format!("whether {digest} has another tag left can't be told: {}", error.message),
+        };
+        let head = tags.repository.head_manifest(digest.as_str()).await;
+        let expected = tags.untagging.takes_image_with_last_tag() || !matches!(head, Ok(None));
+        if let Some(now) = self.put_back(image).await? {
+            let text = format!(
+                "the destination's tag holds {now} by now; {digest}, whose other tag went at the same time, is kept without \
+                 one"
+            );
+            return Ok(end(RemovalOutcome::Untagged, text));
+        }
         if expected {
-            let text = format!("it turned out to be the last tag of {digest}: its other one went at the same time");
-            return Ok(kept(text));
+            return Ok(kept(why));
         }
         Err(Error::new(
             ErrorType::InvalidConfig,
@@ -227,28 +286,27 @@ impl Task<'_> {
         ))
     }
 
-    /// Puts the image under the tag again, or, if that holds something else by now, by its digest.
-    async fn put_back(&self, image: &Manifest) -> Result<(), Error> {
+    /// Puts the image under the tag again, or, if that holds something else by now, which is answered, by its digest.
+    async fn put_back(&self, image: &Manifest) -> Result<Option<Digest>, Error> {
         let Self { request, tags, .. } = self;
         let restored = async {
             let tag = request.destination.target();
-            let target = match resolve::there(&tags.repository, tag, &self.room).await? {
-                None => tag,
-                Some(_) => image.digest.as_str(),
-            };
+            let now = resolve::there(&tags.repository, tag, &self.room).await?;
+            let now = now.filter(|now| *now != image.digest);
+            let target = if now.is_some() { image.digest.as_str() } else { tag };
             // The registry had it a moment ago, and says itself whether what it lists is there still.
             let gate = CommitGate::new(None, Duration::ZERO);
             image.blobs.iter().for_each(|blob| gate.note_good(blob.digest.clone()));
-            publish::put(image, target, &tags.repository, &gate, &|_, _| ()).await
+            publish::put(image, target, &tags.repository, &gate, &|_, _| ()).await?;
+            Ok(now)
         };
-        // Another try would find no tag, and nothing to say.
-        restored.await.map_err(|error| {
+        restored.await.map_err(|error: Error| {
             let message = format!(
                 "removing {}: its image's other tag went at the same time, and it could not be put back, so that the image is \
                  untagged there, or gone: {}",
                 request.destination, error.message
             );
-            Error { message, ..error }.for_good()
+            Error { message, ..error }
         })
     }
 }
@@ -259,6 +317,10 @@ fn end(outcome: RemovalOutcome, reason: String) -> End {
 
 fn kept(reason: String) -> End {
     end(RemovalOutcome::Kept, reason)
+}
+
+fn untagged() -> End {
+    end(RemovalOutcome::Untagged, "the tag was deleted at the source".to_owned())
 }
 
 fn went_meanwhile() -> End {

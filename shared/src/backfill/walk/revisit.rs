@@ -15,10 +15,11 @@ impl Walk<'_> {
         self.order.attached && request.options.referrers.wanted()
     }
 
-    /// Takes one request of each image and place, unless the image goes there anyway: what is attached belongs to the image,
-    /// and not to a tag of it.
+    /// Takes one request of each image and place: what is attached belongs to the image, and not to a tag of it. Another tag
+    /// that goes there anyway shares its message, and is no reason to leave it out: that one may fail.
     pub(super) fn revisit(&mut self, unchanged: Vec<SyncRequest>) {
-        let mut known: HashSet<Key<'_>> = self.found.iter().filter_map(Key::of).collect();
+        let mut known: HashSet<Key<'_>> =
+            self.found.iter().filter(|request| request.tried).filter_map(Key::of).collect();
         let taken: Vec<bool> =
             unchanged.iter().map(|request| Key::of(request).is_some_and(|key| known.insert(key))).collect();
         for (request, _) in unchanged.into_iter().zip(taken).filter(|(_, taken)| *taken) {

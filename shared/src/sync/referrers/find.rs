@@ -85,9 +85,9 @@ impl From<Error> for Trouble {
 pub(in crate::sync) enum CosignTags {
     /// None: they have push events of their own.
     Ignored,
-    /// Those that there were when the request was made.
+    /// As they were listed since the request was made.
     AsAsked,
-    /// Those that there are.
+    /// As they are listed now.
     Now,
 }
 

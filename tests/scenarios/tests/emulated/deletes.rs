@@ -57,8 +57,8 @@ async fn a_deleted_tag_is_removed_and_the_images_other_tags_stay() {
         let calls = world.aws.calls();
         let call = calls.iter().find(|call| call.operation == "BatchDeleteImage").unwrap();
         assert_eq!(call.request["imageIds"], json!([{ "imageTag": "v1" }]), "by the tag alone, never by the digest");
-        assert_eq!((world.source.journal().len(), world.destination.journal().len()), (2, 2));
-        assert_eq!(result["requests"], json!({ "source": 2, "destination": 2, "aws_api": 7 }), "{result}");
+        assert_eq!((world.source.journal().len(), world.destination.journal().len()), (2, 3));
+        assert_eq!(result["requests"], json!({ "source": 2, "destination": 3, "aws_api": 6 }), "{result}");
 
         // Delivered again.
         let again = deleted(&mut function, "v1", &image.digest).await;
@@ -287,6 +287,53 @@ async fn two_deletions_at_once_leave_a_tag_of_the_image() {
         let kept: Vec<_> = [&one, &other].into_iter().filter(|result| result["outcome"] == "kept").collect();
         assert_eq!(kept.len(), tags(&world).len(), "{one}\n{other}");
         kept.iter().for_each(|result| assert_says(result, "kept", "at the same time"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_it_can_not_be_told_what_is_left_the_tag_is_put_back() {
+    watched(async {
+        let (world, image) = world(Some("untag")).await;
+        let mut function = world.function("on-push", &[]).await;
+        let silent = Action::error(403, "DENIED", "not now");
+        world.destination.faults().add(Fault::on(Kind::ManifestHead).path("manifests/v1.0").forever().then(silent));
+        // Of the source's image, and of the other tags before the removal: as ever.
+        world.aws.serve_together("DescribeImages", 1);
+        world.aws.serve_together("DescribeImages", 1);
+        world.aws.fail_next("DescribeImages", ApiError::client("AccessDeniedException", "not now"), 1);
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&result, "kept", "can't be told");
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 1);
+        assert_eq!(tags(&world), ["v1", "v1.0"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_image_that_goes_between_the_looks_is_no_error() {
+    watched(async {
+        let (world, image) = world(Some("untag")).await;
+        let mut function = world.function("on-push", &[]).await;
+        let gone = Action::error(404, "MANIFEST_UNKNOWN", "Requested image not found");
+        world.destination.faults().add(Fault::on(Kind::ManifestGet).path(&image.digest).then(gone));
+        let result = deleted(&mut function, "v1", &image.digest).await;
+        assert_says(&result, "current", "while it was looked at");
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_removal_is_not_begun_without_the_time_to_finish_it() {
+    watched(async {
+        let (world, image) = world(Some("untag")).await;
+        let mut function = world.function("on-push", &[]).await;
+        let outcome = function.invoke(delete_event("team/app", "v1", &image.digest), Duration::from_secs(5)).await;
+        let Outcome::Err { error_type, message } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(error_type, "DeadlineExceeded", "{message}");
+        assert_eq!(world.aws.count("ecr", "BatchDeleteImage"), 0);
+        assert_eq!(tags(&world), ["v1", "v1.0"]);
     })
     .await;
 }

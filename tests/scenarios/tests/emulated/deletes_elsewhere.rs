@@ -53,24 +53,25 @@ async fn a_tag_alone_is_removed_wherever_that_can_be_done() {
 
 #[tokio::test]
 async fn two_deletions_at_once_leave_a_tag_of_the_image() {
+    let at_once = async |personality: Personality| {
+        let (world, image) = world(personality, "untag").await;
+        let mut functions = [world.function("on-push", &[]).await, world.function("on-push", &[]).await];
+        // Long enough for each to find the other one's tag.
+        let late = Action::Delay(Duration::from_secs(4));
+        world.destination.faults().add(Fault::on(Kind::ManifestDelete).times(2).then(late));
+        let [one, other] = &mut functions;
+        let (one, other) = tokio::join!(
+            results(one, delete_event("team/app", "v1", &image.digest)),
+            results(other, delete_event("team/app", "v1.0", &image.digest))
+        );
+        assert_eq!(world.destination.journal().count(Kind::ManifestDelete), 2, "{one:?} {other:?}");
+        let tags = world.destination.store().tags(MIRROR);
+        let kept = [&one, &other].into_iter().filter(|results| results[0]["outcome"] == "kept").count();
+        assert!(!tags.is_empty() && kept == tags.len(), "{personality:?}: {one:?} {other:?}");
+        world.destination.store().is_whole(MIRROR, &tags[0]).unwrap();
+    };
     watched(async {
-        for personality in [Personality::Plain, Personality::Gar, Personality::Quay] {
-            let (world, image) = world(personality, "untag").await;
-            let mut functions = [world.function("on-push", &[]).await, world.function("on-push", &[]).await];
-            // Long enough for each to find the other one's tag.
-            let late = Action::Delay(Duration::from_secs(1));
-            world.destination.faults().add(Fault::on(Kind::ManifestDelete).times(2).then(late));
-            let [one, other] = &mut functions;
-            let (one, other) = tokio::join!(
-                results(one, delete_event("team/app", "v1", &image.digest)),
-                results(other, delete_event("team/app", "v1.0", &image.digest))
-            );
-            assert_eq!(world.destination.journal().count(Kind::ManifestDelete), 2, "{one:?} {other:?}");
-            let tags = world.destination.store().tags(MIRROR);
-            let kept = [&one, &other].into_iter().filter(|results| results[0]["outcome"] == "kept").count();
-            assert!(!tags.is_empty() && kept == tags.len(), "{personality:?}: {one:?} {other:?}");
-            world.destination.store().is_whole(MIRROR, &tags[0]).unwrap();
-        }
+        tokio::join!(at_once(Personality::Plain), at_once(Personality::Gar), at_once(Personality::Quay));
     })
     .await;
 }

@@ -105,7 +105,7 @@ async fn an_image_beyond_the_quota_is_put_once_and_no_right_is_asked_for() {
             Image::small(3).push_to(world.source.store(), "team/app", "v3");
             world.forget();
             let message = buried(&world, &mut fanout, "v3").await;
-            let said = ["putting manifest", "403", "maximum allowed number of images which is '2'", "quota of ECR"];
+            let said = ["putting manifest", "403", "maximum allowed number of images which is '2'", "lifecycle policy"];
             assert_says(&message, &said);
             assert_says(&message, &["lifecycle policy", "ask AWS to raise it"]);
             assert!(!message.contains("the right to"), "{message}");
@@ -131,7 +131,7 @@ async fn a_tag_beyond_the_quota_of_its_image_is_put_once() {
             }
             world.forget();
             let message = buried(&world, &mut fanout, "v3").await;
-            assert_says(&message, &["403", "maximum allowed number of tags per image which is '2'", "quota of ECR"]);
+            assert_says(&message, &["403", "maximum allowed number of tags per image which is '2'", "can't be raised"]);
             assert_eq!(world.destination.journal().count(Kind::ManifestPut), 1);
             assert_eq!(world.destination.store().tags("mirror/team/app"), ["v1", "v2"]);
         }
