@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use scenarios::measure::mib;
+
 use crate::{
     figures::{FIGURES, Figure},
     machine::Machine,
@@ -36,6 +38,11 @@ impl Report<'_> {
         );
         text += &self.tool_table();
         text += WHAT_IT_IS;
+        let _ = writeln!(
+            text,
+            "\nNo peak under {:.1} MiB can be told: that is what the one who waits has itself.",
+            mib(self.floor)
+        );
         for results in self.results {
             let title = results.case.title(self.options.sizes, self.options.rtt_ms);
             let _ = write!(text, "\n**{title}** (`{}`)\n\n{}", results.case.name(), table(results));

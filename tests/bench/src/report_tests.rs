@@ -57,14 +57,15 @@ fn the_best_is_bold_and_who_is_not_here_is_named() {
         vec![
             (TRANSSHIP, Ok(vec![run(1.0, 9, None), run(3.0, 9, None), run(2.0, 9, None)])),
             ("crane", Ok(vec![run(4.0, 9, None)])),
-            ("ocync", Err("not here: it is nowhere".to_owned())),
+            ("ocync", Err("not here".to_owned())),
         ],
     );
     let text = report(&options, &tools, &results).markdown();
     assert!(text.starts_with("## Against other tools\n"), "{text}");
     assert!(text.contains("\n| Transship | **2.00 (1.00–3.00)** | **1.00 (0.500–1.50)** | 12.0 | 9 | 9 |"), "{text}");
     assert!(text.contains("\n| crane | 4.00 | 2.00 | 12.0 | 9 | 9 |"), "{text}");
-    assert!(text.contains("\n| ocync | not here: it is nowhere |"), "{text}");
+    assert!(text.contains("\n| ocync | not here: it is nowhere | `ocync copy"), "{text}");
+    assert!(text.contains("\n| ocync | not here |"), "{text}");
     assert!(text.contains("Options: `--quick`") && !text.contains("/somewhere"), "{text}");
     assert!(text.contains("In no column"), "{text}");
 }

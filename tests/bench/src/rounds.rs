@@ -101,7 +101,7 @@ impl Ground<'_> {
     async fn case(&mut self, case: Case, tools: &[Tool]) -> Result<Results, Error> {
         let of = |tool: &Tool| Series {
             tool: tool.name,
-            runs: tool.place.as_ref().map(|_| Vec::new()).map_err(|how| format!("not here: {how}")),
+            runs: tool.place.as_ref().map(|_| Vec::new()).map_err(|_| "not here".to_owned()),
         };
         let mut series: Vec<Series> = tools.iter().map(of).collect();
         for round in 0..self.options.runs {
