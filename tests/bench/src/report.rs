@@ -31,10 +31,10 @@ impl Report<'_> {
         let Machine { date, cores, processor, memory_gib, kernel, load } = &self.machine;
         let mut text = format!(
             "## Against other tools\n\n\
-             `make bench`: {date}, {cores} cores ({processor}), {memory_gib} GiB, Linux {kernel}; load before it {load}. {} \
-             runs of each tool in each case,\nin turns; median (least–most), the best in bold. Options: `{}`.\n\n",
-            self.options.runs,
+             `make bench{}`: {date}, {cores} cores ({processor}), {memory_gib} GiB, Linux {kernel}, load {load} before it. {} \
+             runs\nof each tool in each case, in turns; median (least–most), the best in bold.\n\n",
             self.shown_words(),
+            self.options.runs,
         );
         text += &self.tool_table();
         text += WHAT_IT_IS;
@@ -51,8 +51,8 @@ impl Report<'_> {
         if behind.is_empty() {
             text += "\nIn no column does another tool take clearly less (5 %) than Transship.\n";
         } else {
-            let _ =
-                write!(text, "\nAnother tool takes clearly less (5 %) than Transship here: {}.\n", behind.join("; "));
+            text += "\nAnother tool takes clearly less (5 %) than Transship here:\n\n";
+            behind.iter().for_each(|what| text += &format!("- {what}\n"));
         }
         text
     }
@@ -76,7 +76,7 @@ impl Report<'_> {
         found
     }
 
-    /// The words of the command line but for places, which are this machine's own.
+    /// The words of the command line as `make` takes them, but for places, which are this machine's own.
     fn shown_words(&self) -> String {
         let places = ["--functions", "--tools", "--out"];
         let mut words = self.options.words.iter();
@@ -88,7 +88,7 @@ impl Report<'_> {
                 shown.push(word.as_str());
             }
         }
-        if shown.is_empty() { "none".to_owned() } else { shown.join(" ") }
+        if shown.is_empty() { String::new() } else { format!(" ARGS=\"{}\"", shown.join(" ")) }
     }
 
     fn tool_table(&self) -> String {
@@ -112,10 +112,11 @@ impl Report<'_> {
 
 /// What the figures are, and what they are not.
 const WHAT_IT_IS: &str = "
-Both registries are the emulator's, over TLS with an authority of their own, HTTP/2 and HTTP/1.1, open to everybody; they run in
-a process of their own on the same machine, make layers up, hash what comes and forget it. Every run begins with an
-empty destination, or with what the case says, and counts only if the image is whole there under the source's digest. Flags
-for what is attached are given in the case that has something attached; Transship looks for it in every case.
+Both registries are the emulator's, over TLS, HTTP/2 and HTTP/1.1, open to everybody; they run in a process of their own on
+the same machine, make layers up, hash what comes and forget it. Every run begins with an empty destination, or with what
+the case says, and counts only if the image is whole there under the source's digest. Flags for what is attached are given
+in the case that has something attached; Transship looks for it in every case. Transship copies on one thread, as Lambda
+gives a function of 128 MB a part of one processor; the others take all there are.
 
 - *wall*: from before the start of the process until it has ended; Transship's until it has answered. Its second row is
   what an environment that is there already takes: from the hand-over of the event to the answer.

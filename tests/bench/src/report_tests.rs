@@ -66,7 +66,7 @@ fn the_best_is_bold_and_who_is_not_here_is_named() {
     assert!(text.contains("\n| crane | 4.00 | 2.00 | 12.0 | 9 | 9 |"), "{text}");
     assert!(text.contains("\n| ocync | not here: it is nowhere | `ocync copy"), "{text}");
     assert!(text.contains("\n| ocync | not here |"), "{text}");
-    assert!(text.contains("Options: `--quick`") && !text.contains("/somewhere"), "{text}");
+    assert!(text.contains("`make bench ARGS=\"--quick\"`: ") && !text.contains("/somewhere"), "{text}");
     assert!(text.contains("In no column"), "{text}");
 }
 
