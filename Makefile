@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help schema demo test calls infra cdk check conformance memory start profile build deploy-sam deploy-cdk fmt clean
+.PHONY: help schema demo test calls infra cdk check conformance memory start profile bench build deploy-sam deploy-cdk fmt clean
 
 # The folder that cargo builds into, and so the one where the binaries under test lie.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -81,6 +81,14 @@ ARGS :=
 profile: ## measure what copying many small images and a large one takes (ARGS="--workers 8")
 	cargo build $(LOCKED) --profile profiling --package profile
 	$(TARGET)/profiling/profile $(ARGS)
+
+# The functions are built as they are shipped. BENCH_QUICK=1: does it work? `make bench ARGS=--help` lists all there is.
+bench: ## measure copies against crane, regctl, oras and skopeo, between the same registries (BENCH_QUICK=1: small ones)
+	scripts/install-bench-tools "$(abspath $(TARGET))/bench-tools"
+	cargo build $(LOCKED) --release --bin on-push --bin fanout
+	cargo build $(LOCKED) --release --package bench
+	$(TARGET)/release/bench --functions "$(TARGET)/release" --tools "$(abspath $(TARGET))/bench-tools" \
+		--out "$(TARGET)/bench" $(if $(BENCH_QUICK),--quick) $(ARGS)
 
 # arm64 needs that target's standard library (rustup target add aarch64-unknown-linux-gnu); x86-64 is the other choice.
 ARCH := arm64

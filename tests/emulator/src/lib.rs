@@ -3,6 +3,7 @@
 //! Nothing here knows the code under test: the two sides share no line, so that a mistake is not made on both.
 #![allow(clippy::expect_used, reason = "test support: what cannot happen here must stop the test at once")]
 
+pub mod apart;
 pub mod aws;
 pub mod digest;
 pub mod entra;
@@ -14,12 +15,14 @@ pub mod ledger;
 pub mod pki;
 mod random;
 pub mod registry;
+pub mod relay;
 mod service;
 pub mod stage;
 pub mod store;
 pub mod token;
 pub mod tripwire;
 
+pub use apart::Apart;
 pub use entra::Entra;
 pub use fault::{Action, Fault, Faults};
 pub use google::Google;
@@ -27,6 +30,7 @@ pub use image::{Descriptor, Image, ImageBuilder, Index, IndexBuilder, Layer};
 pub use journal::{Authorization, Entry, Journal, Kind, Origin};
 pub use pki::{Authority, Certificate};
 pub use registry::{Builder, Personality, Registry};
+pub use relay::Relay;
 pub use service::ServiceCall;
 pub use store::{Access, ImageStatus, Store, StoredManifest};
 pub use tripwire::{Moment, Tripwire};

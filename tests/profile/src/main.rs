@@ -11,7 +11,6 @@ mod images;
 mod options;
 mod process;
 mod registries;
-mod relay;
 mod run;
 mod wire;
 

@@ -1,21 +1,15 @@
 //! The other process: two registries, so that what they cost is not counted as the copier's.
 
-use std::{
-    io::{self, BufRead, Write},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
-use emulator::{Action, Authority, Builder, Fault, Personality, Registry};
-use serde::Serialize;
+use emulator::{Action, Authority, Builder, Fault, Personality, Registry, Relay, apart};
 
 use crate::{
     error::Error,
     images::{Shape, TAG},
     options::Options,
     process,
-    relay::Relay,
-    wire::{Description, Gauges, Place, REPORT, RESET, Report},
+    wire::{Description, Gauges, Place, Question, Report},
 };
 
 /// What the threads are called, so that a profiler can tell them from the copier's.
@@ -32,24 +26,15 @@ fn serve_here(options: &Options) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(THREAD).enable_all().build();
     let runtime = runtime.map_err(Error::doing("starting threads"))?;
     let (mut pair, description) = runtime.block_on(Pair::start(options))?;
-    say(&description)?;
-    for line in io::stdin().lock().lines() {
-        match line.map_err(Error::doing("reading standard input"))?.as_str() {
-            RESET => {
-                pair.reset();
-                say(&())?;
-            }
-            REPORT => say(&pair.report())?,
-            other => return Err(Error::Registries(format!("was asked for {other:?}"))),
+    apart::say(&description).map_err(Error::doing("answering the copier"))?;
+    apart::answer(|question| match question {
+        Question::Reset => {
+            pair.reset();
+            apart::say(&())
         }
-    }
-    Ok(())
-}
-
-fn say(what: &impl Serialize) -> Result<(), Error> {
-    let line = serde_json::to_string(what).map_err(|error| Error::Registries(error.to_string()))?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Error::doing("writing to standard output"))
+        Question::Report => apart::say(&pair.report()),
+    })
+    .map_err(Error::doing("answering the copier"))
 }
 
 /// Both registries, and what they had counted at the last reset.
@@ -128,7 +113,7 @@ async fn start(builder: Builder, authority: &Authority, options: &Options) -> Re
 async fn place(registry: &Registry, rtt: Duration) -> Result<Place, Error> {
     let endpoint = match rtt {
         Duration::ZERO => registry.url(),
-        rtt => format!("https://{}", Relay::start(registry.addr(), rtt / 2).await?),
+        rtt => format!("https://{}", Relay::start(registry.addr(), rtt / 2).await.map_err(Error::doing("listening"))?),
     };
     Ok(Place { host: registry.host(), endpoint, blobs: registry.blob_origin() })
 }

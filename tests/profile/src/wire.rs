@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Forget what was copied and counted so far.
-pub(crate) const RESET: &str = "reset";
-
-/// Tell what was counted since.
-pub(crate) const REPORT: &str = "report";
+/// What the copier asks.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Question {
+    /// Forget what was copied and counted so far.
+    Reset,
+    /// Tell what was counted since.
+    Report,
+}
 
 /// Where the registries are; said once, when they are ready.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +34,7 @@ pub(crate) struct Place {
     pub(crate) blobs: Option<String>,
 }
 
-/// What happened since the last [`RESET`].
+/// What happened since the last [`Question::Reset`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Asked of the source.

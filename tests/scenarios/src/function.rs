@@ -276,7 +276,8 @@ pub(crate) fn read_lines(
 }
 
 /// What Lambda sets for an OS-only runtime, except what differs from process to process.
-fn lambda_environment(name: &str, memory_mb: u32, region: &str, account: &str) -> Vec<(String, String)> {
+#[must_use]
+pub fn lambda_environment(name: &str, memory_mb: u32, region: &str, account: &str) -> Vec<(String, String)> {
     let memory = memory_mb.to_string();
     let (log_group, access_key) = (format!("/aws/lambda/{name}"), format!("AKIA{account}"));
     [

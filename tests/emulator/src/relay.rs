@@ -3,7 +3,7 @@
 //! A delayed answer alone would not show what flow-control windows are worth: those are waited for once for each
 //! window's bytes, not once for each request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -11,8 +11,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::Instant,
 };
-
-use crate::error::Error;
 
 /// Bytes on their way in one direction of a connection, at most. Chosen: over what a registry's h2 windows let out, so
 /// that windows decide and not this.
@@ -22,16 +20,20 @@ const ON_THE_WAY: usize = 64 << 20;
 const PIECE: usize = 256 << 10;
 
 /// Listens as long as the runtime lives.
-pub(crate) struct Relay;
+#[derive(Debug)]
+pub struct Relay;
 
 /// Bytes, and when they arrive.
 struct Parcel(Instant, Vec<u8>, OwnedSemaphorePermit);
 
 impl Relay {
     /// A new address of this machine from which everything takes `delay` to get to `target`, and back.
-    pub(crate) async fn start(target: SocketAddr, delay: Duration) -> Result<SocketAddr, Error> {
-        let listener = TcpListener::bind((target.ip(), 0)).await.map_err(Error::doing("listening"))?;
-        let address = listener.local_addr().map_err(Error::doing("listening"))?;
+    ///
+    /// # Errors
+    /// If this machine has no port left to listen on.
+    pub async fn start(target: SocketAddr, delay: Duration) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((target.ip(), 0)).await?;
+        let address = listener.local_addr()?;
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 tokio::spawn(async move {
