@@ -40,7 +40,8 @@ pub struct Order {
     /// Where to, instead of where the rules say: a template, as in a rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    /// Only these platforms, as a rule names them; left out: the whole index. This and what follows belongs to `destination`.
+    /// Only these platforms, as a rule names them; left out: the whole index. This, and what follows up to
+    /// `scan_gate`, belongs to `destination`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Vec<String>>,
     /// What of what is attached to the images goes with them; left out: all.
