@@ -185,19 +185,30 @@ async fn removed(
     let mut failure: Option<Error> = None;
     for (position, request) in requests.iter().enumerate() {
         if position > 0 && !admission.has_time(invocation.deadline.left()) {
-            return failure.filter(|error| error.class() == Class::Later).map_or(End::Unfinished, End::Failed);
+            let told = failure.filter(|error| error.for_good || error.class() == Class::Later);
+            return told.map_or(End::Unfinished, End::Failed);
         }
         let error = match invocation.remove(app, request, deleted).await {
             Ok((removal, synced)) => removal.error.or_else(|| synced?.error),
             Err(error) => Some(error),
         };
         if let Some(error) = error
-            && failure.as_ref().is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later)
+            && failure.as_ref().is_none_or(|kept| rank(&error) > rank(kept))
         {
             failure = Some(error);
         }
     }
     failure.map_or(End::Done, End::Failed)
+}
+
+/// Which failure of several removals is told. One that left something undone for good is not found again by another try; a
+/// letter of it holds the whole event. Any other that never succeeds is.
+fn rank(error: &Error) -> u8 {
+    match error.class() {
+        _ if error.for_good => 2,
+        Class::Later => 1,
+        Class::Never => 0,
+    }
 }
 
 /// Whether an earlier message of the push may have failed: one that comes back from a dead-letter queue is a new one.

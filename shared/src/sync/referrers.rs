@@ -65,8 +65,7 @@ pub(super) async fn of_new(
         return Ok(None);
     }
     let required = &options.require_referrers;
-    let found = async {
-        let cosign = as_asked(task, root);
+    let found = async |cosign| {
         let attached = of_all(task, root, known, is_new, cosign, !required.is_empty()).await?;
         // What is required of the image is required of the one that was pushed.
         let of_source = match task.tally.source_digest() {
@@ -78,17 +77,24 @@ pub(super) async fn of_new(
         };
         Ok((attached, of_source))
     };
-    match found.await {
-        Ok((attached, of_source)) => {
-            let (asked, digest) =
-                of_source.as_ref().map_or((&attached, root), |(of_source, digest)| (of_source, digest));
-            let lacking = required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of)));
-            lacking.map_or(Ok(Some(Ok(attached))), |wanted| Err(lacks(task.request, digest, wanted)))
+    let mut cosign = as_asked(task, root);
+    loop {
+        match found(cosign).await {
+            Ok((attached, of_source)) => {
+                let (asked, digest) =
+                    of_source.as_ref().map_or((&attached, root), |(of_source, digest)| (of_source, digest));
+                match required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of))) {
+                    None => return Ok(Some(Ok(attached))),
+                    // A refusal is for good, so it is of what is there now.
+                    Some(_) if cosign != CosignTags::Now => cosign = CosignTags::Now,
+                    Some(wanted) => return Err(lacks(task.request, digest, wanted)),
+                }
+            }
+            Err(Trouble::Refused(error)) => return Err(error),
+            // Whether what is required is there is not known, so nothing may be copied.
+            Err(Trouble::Failed(error)) if !required.is_empty() => return Err(error),
+            Err(Trouble::Failed(error)) => return Ok(Some(Err(error))),
         }
-        Err(Trouble::Refused(error)) => Err(error),
-        // Whether what is required is there is not known, so nothing may be copied.
-        Err(Trouble::Failed(error)) if !required.is_empty() => Err(error),
-        Err(Trouble::Failed(error)) => Ok(Some(Err(error))),
     }
 }
 

@@ -21,15 +21,15 @@ use crate::{
     deadline::Deadline,
     error::{Error, ErrorType},
     limits::{ByteBudget, CommitGate, ManifestRoom},
-    oci::{Digest, Manifest, Reference},
+    oci::{Manifest, Reference},
     registry::{Repository, Run, Untagging},
     request::{Delete, RemovalRequest},
     transport::Meter,
 };
 
-/// What must be left of the invocation for a removal to begin: what follows it can't be done by another one. Chosen: some
-/// requests, each tried again.
-const TIME_TO_FINISH: Duration = Duration::from_secs(5);
+/// What must be left of the invocation for a removal to begin: what follows it can't be done by another one. Chosen: the
+/// removal and some requests, each tried again.
+const TIME_TO_FINISH: Duration = Duration::from_secs(10);
 
 /// Where the ends of a removal come from.
 pub trait RemovalEnds: Ends {
@@ -119,8 +119,8 @@ struct Task<'r> {
     source: Source,
     tags: TagsAt,
     room: ManifestRoom,
-    /// Whether the tag was removed.
-    removed: &'r AtomicBool,
+    /// Whether the tag may be gone, and the image not looked after yet.
+    unfinished: &'r AtomicBool,
 }
 
 impl Remover {
@@ -134,15 +134,15 @@ impl Remover {
     pub async fn run(&self, request: &RemovalRequest, deadline: Deadline) -> RemovalReport {
         let started = Instant::now();
         let meters = (Arc::new(Meter::default()), Arc::new(Meter::default()));
-        let removed = AtomicBool::new(false);
-        let result = deadline.bound(Box::pin(self.remove(request, deadline, &meters, &removed))).await;
+        let unfinished = AtomicBool::new(false);
+        let result = deadline.bound(Box::pin(self.remove(request, deadline, &meters, &unfinished))).await;
         let result = result.unwrap_or_else(|passed| {
             let text = format!("removing {}, as {} was deleted: {passed}", request.destination, request.source);
             Err(Error::new(ErrorType::DeadlineExceeded, text))
         });
         // Another try would find no tag, and nothing to say.
         let result = match result {
-            Err(error) if removed.into_inner() => Err(error.for_good()),
+            Err(error) if unfinished.into_inner() => Err(error.for_good()),
             result => result,
         };
         report(request, result, &meters, started.elapsed())
@@ -153,7 +153,7 @@ impl Remover {
         request: &RemovalRequest,
         deadline: Deadline,
         (source, destination): &(Arc<Meter>, Arc<Meter>),
-        removed: &AtomicBool,
+        unfinished: &AtomicBool,
     ) -> Result<End, Error> {
         let run = |meter: &Arc<Meter>| Run { meter: Arc::clone(meter), deadline };
         let task = Task {
@@ -161,7 +161,7 @@ impl Remover {
             source: self.ends.source(&request.source, run(source))?,
             tags: self.ends.tags(&request.destination, run(destination))?,
             room: self.budget.manifests().await,
-            removed,
+            unfinished,
         };
         task.run().await
     }
@@ -198,20 +198,53 @@ impl Task<'_> {
             }
         };
         if tags.repository.run().deadline.left() < TIME_TO_FINISH {
-            let text = format!("{} is not removed: too little of the invocation is left", request.destination);
+            let text = format!(
+                "{} is not removed: too little of the invocation is left; give the function a longer timeout",
+                request.destination
+            );
             return Err(Error::new(ErrorType::DeadlineExceeded, text));
         }
-        if !tags.untagging.remove(tag).await? {
-            return Ok(went_meanwhile());
+        self.unfinished.store(true, Ordering::Relaxed);
+        let done = self.removed(keeping).await;
+        if !matches!(&done, Err(error) if error.for_good) {
+            self.unfinished.store(false, Ordering::Relaxed);
         }
-        self.removed.store(true, Ordering::Relaxed);
-        let done = match keeping {
-            Some((image, other)) => self.kept_by(&image, &other).await?,
-            None => self.gone().await,
-        };
+        let done = done?;
         // Who pushed the tag meanwhile may have found it still here, with the same digest, and left it at that.
-        let back = self.at_source().await?;
+        let back = self.at_source().await.map_err(|error| {
+            let (message, destination) = (error.message, &request.destination);
+            let message =
+                format!("{destination} was removed; whether the source has it again can't be told: {message}");
+            Error { message, ..error }
+        })?;
         Ok(End { source_is_back: back.is_some(), ..done })
+    }
+
+    /// Removes the tag and looks after its image, which is `keeping` the other tag, or, with `None`, may go.
+    ///
+    /// # Errors
+    /// For good: what followed the removal could not be done. Others: nothing is lost.
+    async fn removed(&self, keeping: Option<(Manifest, String)>) -> Result<End, Error> {
+        let removed = self.tags.untagging.remove(self.request.destination.target()).await;
+        // An answer that is lost may have been a yes, and then the next one says that there is no such tag.
+        let unsure = matches!(&removed, Err(error) if matches!(
+            error.error_type,
+            ErrorType::Unavailable | ErrorType::Timeout | ErrorType::DeadlineExceeded
+        ));
+        match (removed, keeping) {
+            (Err(error), None) => Err(error),
+            (Err(error), Some(_)) if !unsure => Err(error),
+            (Ok(true), None) => Ok(self.gone().await),
+            (Ok(false), None) => Ok(went_meanwhile()),
+            (removed, Some((image, other))) => {
+                let kept = self.kept_by(&image, &other).await.map_err(Error::for_good)?;
+                match removed {
+                    Ok(false) if kept.outcome == RemovalOutcome::Untagged => Ok(went_meanwhile()),
+                    Err(error) if kept.outcome == RemovalOutcome::Untagged => Err(error),
+                    _ => Ok(kept),
+                }
+            }
+        }
     }
 
     /// What speaks for the source's having the tag, in words; `None`: it hasn't.
@@ -258,19 +291,22 @@ impl Task<'_> {
         if matches!(still, Ok(Some(there)) if there == *digest) {
             return Ok(untagged());
         }
-        let why = match tags.untagging.another(tag, digest).await {
-            Ok(Some(_)) => return Ok(untagged()),
-            Ok(None) => format!("it turned out to be the last tag of {digest}: its other one went at the same time"),
-            Err(error) => format!("whether {digest} has another tag left can't be told: {}", error.message),
+        // Half of the time is for putting it back.
+        let search = Deadline::after(tags.repository.run().deadline.left() / 2);
+        let why = match search.bound(tags.untagging.another(tag, digest)).await {
+            Ok(Ok(Some(_))) => return Ok(untagged()),
+            Ok(Ok(None)) => {
+                format!("it turned out to be the last tag of {digest}: its other one went at the same time")
+            }
+            Ok(Err(error)) => format!("whether {digest} has another tag left can't be told: {}", error.message),
+            Err(passed) => format!("whether {digest} has another tag left can't be told: {passed}"),
         };
         let head = tags.repository.head_manifest(digest.as_str()).await;
         let expected = tags.untagging.takes_image_with_last_tag() || !matches!(head, Ok(None));
-        if let Some(now) = self.put_back(image).await? {
-            let text = format!(
-                "the destination's tag holds {now} by now; {digest}, whose other tag went at the same time, is kept without \
-                 one"
-            );
-            return Ok(end(RemovalOutcome::Untagged, text));
+        if !self.put_back(image, &why).await? {
+            let text =
+                format!("{why}; the destination's tag holds something else by now, so the image is there without one");
+            return Ok(end(RemovalOutcome::Kept, text));
         }
         if expected {
             return Ok(kept(why));
@@ -286,24 +322,20 @@ impl Task<'_> {
         ))
     }
 
-    /// Puts the image under the tag again, or, if that holds something else by now, which is answered, by its digest.
-    async fn put_back(&self, image: &Manifest) -> Result<Option<Digest>, Error> {
+    /// Puts the image under the tag again, or, if that may hold something else by now, by its digest; which of both.
+    async fn put_back(&self, image: &Manifest, why: &str) -> Result<bool, Error> {
         let Self { request, tags, .. } = self;
-        let restored = async {
-            let tag = request.destination.target();
-            let now = resolve::there(&tags.repository, tag, &self.room).await?;
-            let now = now.filter(|now| *now != image.digest);
-            let target = if now.is_some() { image.digest.as_str() } else { tag };
-            // The registry had it a moment ago, and says itself whether what it lists is there still.
-            let gate = CommitGate::new(None, Duration::ZERO);
-            image.blobs.iter().for_each(|blob| gate.note_good(blob.digest.clone()));
-            publish::put(image, target, &tags.repository, &gate, &|_, _| ()).await?;
-            Ok(now)
-        };
-        restored.await.map_err(|error: Error| {
+        let tag = request.destination.target();
+        let now = resolve::there(&tags.repository, tag, &self.room).await;
+        let is_free = now.is_ok_and(|now| now.is_none_or(|now| now == image.digest));
+        let target = if is_free { tag } else { image.digest.as_str() };
+        // The registry had it a moment ago, and says itself whether what it lists is there still.
+        let gate = CommitGate::new(None, Duration::ZERO);
+        image.blobs.iter().for_each(|blob| gate.note_good(blob.digest.clone()));
+        let put = publish::put(image, target, &tags.repository, &gate, &|_, _| ()).await;
+        put.map(|()| is_free).map_err(|error| {
             let message = format!(
-                "removing {}: its image's other tag went at the same time, and it could not be put back, so that the image is \
-                 untagged there, or gone: {}",
+                "removing {}: {why}, and the image could not be put back, so that it is untagged there, or gone: {}",
                 request.destination, error.message
             );
             Error { message, ..error }

@@ -338,6 +338,62 @@ async fn a_removal_is_not_begun_without_the_time_to_finish_it() {
     .await;
 }
 
+/// The look at the source after the removal fails: nothing is lost, and another try says whether the tag is back.
+#[tokio::test]
+async fn a_failing_last_look_is_tried_again() {
+    watched(async {
+        let (mut world, image) = world(Some("untag")).await;
+        world.config["limits"] = json!({ "max_attempts": 1 });
+        let mut function = world.function("on-push", &[]).await;
+        let fault = Fault::on(Kind::ManifestHead).skip(1).then(Action::status(503));
+        world.source.faults().add(fault);
+        let (error_type, message) = failed(&mut function, delete_event("team/app", "v1", &image.digest)).await;
+        assert_eq!(error_type, "Unavailable", "{message}");
+        assert!(message.contains("was removed"), "{message}");
+        assert_eq!(tags(&world), ["v1.0"]);
+
+        image.push_to(world.source.store(), "team/app", "v1");
+        let results = results(&mut function, delete_event("team/app", "v1", &image.digest)).await;
+        assert_says(&results[0], "kept", "the source has the tag again");
+        assert_eq!((&results[1]["outcome"], tags(&world)), (&"synced".into(), vec!["v1".into(), "v1.0".into()]));
+    })
+    .await;
+}
+
+/// One destination's image could not be put back, another one's may succeed later: the letter is not lost by that.
+#[tokio::test]
+async fn what_is_lost_at_one_destination_is_told_whatever_the_others_say() {
+    watched(async {
+        let (mut world, image) = world(Some("untag")).await;
+        world.config["limits"] = json!({ "max_attempts": 1 });
+        let to = |prefix: &str| format!("{DESTINATION}/{prefix}/{{repository}}");
+        world.rule().insert("destinations".into(), json!([to("mirror"), to("other")]));
+        for tag in ["v1", "v1.0"] {
+            image.push_to(world.destination.store(), "other/team/app", tag);
+        }
+        let work = world.aws.sqs().create("work", Duration::from_secs(30));
+        let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
+        let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+        let mut fanout = world.function("fanout", &env).await;
+        let faults = world.destination.faults();
+        // As if the other tag had gone: the registry says nothing of it, nor takes the image again.
+        faults.add(
+            Fault::on(Kind::ManifestHead).path(&format!("{MIRROR}/manifests/v1.0")).forever().then(Action::status(403)),
+        );
+        world.aws.serve_together("DescribeImages", 1);
+        world.aws.serve_together("DescribeImages", 1);
+        world.aws.fail_next("DescribeImages", ApiError::client("AccessDeniedException", "not now"), 1);
+        faults.add(Fault::on(Kind::ManifestPut).forever().then(Action::status(403)));
+        faults.add(Fault::any().path("other/team/app").forever().then(Action::status(503)));
+        world.aws.sqs().send("work", &delete_event("team/app", "v1", &image.digest).to_string());
+        let delivery = EventSource::new(world.aws.sqs(), "work").timeout(LIMIT).deliver(&mut fanout).await.unwrap();
+        assert_eq!(delivery.outcome, Outcome::Ok(json!({ "batchItemFailures": [] })));
+        let dead = world.aws.sqs().messages("dead");
+        assert!(dead.len() == 1 && format!("{:?}", dead[0]).contains("could not be put back"), "{dead:?}");
+    })
+    .await;
+}
+
 /// Another try would find no tag, and nothing to say.
 #[tokio::test]
 async fn an_image_that_can_not_be_put_back_is_told_for_good() {

@@ -76,6 +76,28 @@ async fn two_deletions_at_once_leave_a_tag_of_the_image() {
     .await;
 }
 
+/// The answer to the removal is lost, and the next try is told that there is no such tag.
+#[tokio::test]
+async fn a_removal_whose_answer_is_lost_is_looked_after_all_the_same() {
+    watched(async {
+        let (world, image) = world(Personality::Plain, "untag").await;
+        let mut function = world.function("on-push", &[]).await;
+        let event = delete_event("team/app", "v1", &image.digest);
+        world.destination.faults().add(Fault::on(Kind::ManifestDelete).then(Action::DoThenReset));
+        // Nor can the other tag be found any more.
+        let gone = Action::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
+        world
+            .destination
+            .faults()
+            .add(Fault::on(Kind::ManifestHead).path("manifests/v1.0").skip(1).forever().then(gone));
+        let result = results(&mut function, event).await;
+        assert_eq!(world.destination.journal().count(Kind::ManifestDelete), 2, "{result:?}");
+        assert_eq!(result[0]["outcome"], "kept", "{result:?}");
+        assert_eq!(world.destination.store().tags(MIRROR), ["v1", "v1.0"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn with_image_the_last_tag_goes_and_the_rest_is_the_registrys_garbage_collection() {
     watched(async {

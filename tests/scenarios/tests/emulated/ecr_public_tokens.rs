@@ -1,9 +1,9 @@
 //! ECR Public's tokens: for the scope that its challenge names, and refused with a 400 once they are too old.
 
-use emulator::{Authorization, Builder, Image, Kind, Origin, Personality, Registry};
-use scenarios::World;
+use emulator::{Action, Authorization, Builder, Fault, Image, Kind, Origin, Personality, Registry};
+use scenarios::{World, world::push_event};
 
-use crate::support::{multi_platform, pushed, replicated, watched};
+use crate::support::{failed, multi_platform, pushed, replicated, watched};
 
 async fn to_public(change: impl FnOnce(Builder) -> Builder) -> World {
     let world = World::to(Personality::EcrPublic, |builder| change(builder.alias("mirror"))).await;
@@ -79,6 +79,25 @@ async fn a_token_that_is_too_old_is_replaced_once_whichever_status_says_so() {
             // The password of the API has ended with it, which the token service says.
             assert_eq!(world.aws.count("ecr-public", "GetAuthorizationToken"), 1, "{status}");
         }
+    })
+    .await;
+}
+
+/// An answer without a text says nothing of the token, but for one to `HEAD`, which has none.
+#[tokio::test]
+async fn an_empty_400_to_anything_else_is_no_token_that_is_too_old() {
+    watched(async {
+        let mut world = to_public(|builder| builder).await;
+        world.config["limits"] = serde_json::json!({ "max_attempts": 1 });
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        let empty = Action::Status { code: 400, headers: Vec::new(), body: String::new() };
+        world.destination.faults().add(Fault::on(Kind::ManifestPut).forever().then(empty));
+        let mut function = world.function("on-push", &[]).await;
+        let (error_type, message) = failed(&mut function, push_event("team/app", "v1", &image.digest)).await;
+        assert_ne!(error_type, "Unauthorized", "{message}");
+        let journal = world.destination.journal();
+        assert_eq!((journal.count(Kind::ManifestPut), journal.count(Kind::Token)), (1, 1), "{message}");
     })
     .await;
 }
