@@ -344,14 +344,21 @@ async fn a_failing_last_look_is_tried_again() {
     watched(async {
         let (mut world, image) = world(Some("untag")).await;
         world.config["limits"] = json!({ "max_attempts": 1 });
-        let mut function = world.function("on-push", &[]).await;
-        let fault = Fault::on(Kind::ManifestHead).skip(1).then(Action::status(503));
-        world.source.faults().add(fault);
-        let (error_type, message) = failed(&mut function, delete_event("team/app", "v1", &image.digest)).await;
-        assert_eq!(error_type, "Unavailable", "{message}");
-        assert!(message.contains("was removed"), "{message}");
+        let work = world.aws.sqs().create("work", Duration::from_secs(30));
+        let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
+        let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+        let mut fanout = world.function("fanout", &env).await;
+        world.source.faults().add(Fault::on(Kind::ManifestHead).skip(1).then(Action::status(503)));
+        world.aws.sqs().send("work", &delete_event("team/app", "v1", &image.digest).to_string());
+        let delivery = EventSource::new(world.aws.sqs(), "work").timeout(LIMIT).deliver(&mut fanout).await.unwrap();
+        assert_eq!((delivery.kept.len(), world.aws.sqs().messages("dead").len()), (1, 0), "{delivery:?}");
+        eventually("it is logged", || logged_results(&fanout).len() == 1).await;
+        let result = logged_results(&fanout).remove(0);
+        assert_eq!(result["error_type"], "Unavailable", "{result}");
+        assert!(result["error_message"].as_str().unwrap().contains("was removed"), "{result}");
         assert_eq!(tags(&world), ["v1.0"]);
 
+        let mut function = world.function("on-push", &[]).await;
         image.push_to(world.source.store(), "team/app", "v1");
         let results = results(&mut function, delete_event("team/app", "v1", &image.digest)).await;
         assert_says(&results[0], "kept", "the source has the tag again");
