@@ -34,6 +34,14 @@ async fn deleted(function: &mut Function, tag: &str, digest: &str) -> Value {
     results.remove(0)
 }
 
+/// The function with its queues `work` and `dead`.
+async fn fanout(world: &World) -> Function {
+    let work = world.aws.sqs().create("work", Duration::from_secs(30));
+    let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
+    let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+    world.function("fanout", &env).await
+}
+
 fn assert_says(result: &Value, outcome: &str, part: &str) {
     assert_eq!(result["outcome"], outcome, "{result}");
     assert!(result["reason"].as_str().is_some_and(|reason| reason.contains(part)), "`{part}` is not in: {result}");
@@ -344,10 +352,7 @@ async fn a_failing_last_look_is_tried_again() {
     watched(async {
         let (mut world, image) = world(Some("untag")).await;
         world.config["limits"] = json!({ "max_attempts": 1 });
-        let work = world.aws.sqs().create("work", Duration::from_secs(30));
-        let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
-        let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
-        let mut fanout = world.function("fanout", &env).await;
+        let mut fanout = fanout(&world).await;
         world.source.faults().add(Fault::on(Kind::ManifestHead).skip(1).then(Action::status(503)));
         world.aws.sqs().send("work", &delete_event("team/app", "v1", &image.digest).to_string());
         let delivery = EventSource::new(world.aws.sqs(), "work").timeout(LIMIT).deliver(&mut fanout).await.unwrap();
@@ -378,10 +383,7 @@ async fn what_is_lost_at_one_destination_is_told_whatever_the_others_say() {
         for tag in ["v1", "v1.0"] {
             image.push_to(world.destination.store(), "other/team/app", tag);
         }
-        let work = world.aws.sqs().create("work", Duration::from_secs(30));
-        let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
-        let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
-        let mut fanout = world.function("fanout", &env).await;
+        let mut fanout = fanout(&world).await;
         let faults = world.destination.faults();
         // As if the other tag had gone: the registry says nothing of it, nor takes the image again.
         faults.add(
@@ -407,10 +409,7 @@ async fn an_image_that_can_not_be_put_back_is_told_for_good() {
     watched(async {
         let (mut world, image) = world(Some("untag")).await;
         world.config["limits"] = json!({ "max_attempts": 2 });
-        let work = world.aws.sqs().create("work", Duration::from_secs(30));
-        let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
-        let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
-        let mut fanout = world.function("fanout", &env).await;
+        let mut fanout = fanout(&world).await;
         world.destination.faults().add(Fault::on(Kind::ManifestPut).forever().then(Action::status(503)));
         // The source, the other tags, the removal, the other tags: step by step.
         for operation in ["DescribeImages", "DescribeImages", "BatchDeleteImage", "DescribeImages"] {
