@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use own_api::OwnApi;
+use own_api::{OwnApi, OwnManifests};
 use url::Url;
 
 use crate::{
@@ -38,8 +38,8 @@ use crate::{
     secrets::{IdentityLogin, SecretLogin, SecretStore},
     settings::{ConfigSource, Environment},
     sync::{
-        Destination, Ends, RemovalEnds, Remover, RepositoryCreation, ScanFindings, Source, SourceDiagnosis, Syncer,
-        TagsAt,
+        Destination, Ends, ManifestPresence, RemovalEnds, Remover, RepositoryCreation, ScanFindings, Source,
+        SourceDiagnosis, Syncer, TagsAt,
     },
     transport::{Clients, Meter, Origin, ReceiveWindow, Transport, TransportSettings},
 };
@@ -344,6 +344,13 @@ impl Ends for Registries {
         let same_registry = source.registry() == reference.registry() && source.repository() != reference.repository();
         let mount_from = same_registry.then(|| source.repository().to_owned());
         let name = reference.repository();
+        let manifests = match &known.api {
+            Some(Api::Private(api)) => {
+                let listing = EcrListing::new(Arc::clone(api), Arc::clone(&run.meter));
+                Some(Arc::new(OwnManifests { listing, name: name.to_owned() }) as Arc<dyn ManifestPresence>)
+            }
+            Some(Api::Public(_)) | None => None,
+        };
         let availability = known.api.map(|api| -> Arc<dyn LayerAvailability> {
             match api {
                 Api::Private(api) => Arc::new(EcrAvailability::new(api, name, Arc::clone(&run.meter))),
@@ -354,7 +361,7 @@ impl Ends for Registries {
             Arc::new(Creation { repositories, name: name.to_owned(), meter: Arc::clone(&run.meter) })
         });
         let repository = Repository::destination(known.client, name, mount_from.as_deref(), run);
-        Ok(Destination { repository, mount_from, availability, creation })
+        Ok(Destination { repository, mount_from, manifests, availability, creation })
     }
 }
 

@@ -6,6 +6,7 @@ mod inventory;
 mod late;
 mod plan;
 mod platforms;
+mod presence;
 mod publish;
 mod referrers;
 mod removal;
@@ -20,13 +21,14 @@ use std::{sync::Arc, time::Duration};
 
 use continuation::MOST_FRUITLESS;
 pub use continuation::{Begun, HalfSent};
-pub use destination::{Destination, Ends, RepositoryCreation};
+pub use destination::{Destination, Ends, ManifestPresence, RepositoryCreation};
 use inventory::Held;
 use late::Late;
 use plan::Plan;
 use platforms::Wanted;
 pub use platforms::filtered_digest;
-use referrers::Findings;
+use presence::Presence;
+use referrers::{Findings, Foreseen};
 pub use removal::{RemovalEnds, RemovalOutcome, RemovalReport, Remover, TagsAt};
 use report::Tally;
 pub use report::{BlobCounts, ByteCounts, ManifestCounts, Outcome, RequestCounts, SyncReport};
@@ -187,33 +189,16 @@ impl Syncer {
 
     /// resolve → referrers → inventory → plan → transfer → gate → publish, and a last look at the source.
     async fn round(&self, task: &Task<'_>, trust: Trust) -> Result<Round, Error> {
-        let Task { request, source, destination, tally, room } = task;
-        let there = resolve::there(&destination.repository, request.destination.target(), room);
-        let there = Stage::Resolve.run(tally, there).await?;
-        // To know an image's children takes its manifest. Where that counts as a pull, it takes a reason.
-        let counted = source.repository.client().provider.counts_pulls();
-        let reads = request.options.referrers.wanted() && (!counted || request.tried);
-        // What is filtered has another digest at the source, where tags and events speak of that one.
-        let (root, filtered_from) = match &request.options.platforms {
-            None => {
-                let root = resolve::root(source, &request.source, there.as_ref(), reads, room);
-                (Stage::Resolve.run(tally, root).await?, None)
-            }
-            Some(platforms) => {
-                let wanted = Wanted { source, platforms, budget: &self.budget, room };
-                Stage::Resolve.run(tally, wanted.root(&request.source, there.as_ref())).await?
-            }
-        };
+        let Task { request, source, tally, room, .. } = task;
+        let Resolved { there, root, filtered_from, foreseen } = task.resolved(&self.budget).await?;
         tally.filtered_from(filtered_from.clone());
         let root = match root {
             resolve::Root::Same(digest, root) => {
                 tally.manifest(&digest, false);
                 let of_source = filtered_from.as_ref().unwrap_or(&digest);
                 let outcome = if tally.has_pushed(&digest) { synced(request, of_source) } else { Outcome::Current };
-                // What was attached later comes by events of its own, so cosign's tags need no look at an image that
-                // was there before.
-                let is_due = outcome != Outcome::Current || !request.heard || request.tried;
-                let attached = referrers::of_there(task, &digest, root.as_slice(), is_due);
+                let is_due = outcome != Outcome::Current || task.looks_closely();
+                let attached = referrers::of_there(task, &digest, root.as_slice(), is_due, foreseen.as_ref());
                 let attached = Stage::Referrers.run(tally, attached).await?;
                 return Ok(Round::Done(outcome, digest, attached));
             }
@@ -233,7 +218,7 @@ impl Syncer {
         }
         let digest = root.digest.clone();
         let of_source = filtered_from.unwrap_or_else(|| digest.clone());
-        let copied = self.copy(task, trust, root).await;
+        let copied = self.copy(task, trust, root, foreseen).await;
         let moved = match &copied {
             Ok(_) => task.moved_on(&of_source).await?,
             // A tag that moved may have taken with it what was there to be read.
@@ -256,16 +241,25 @@ impl Syncer {
     }
 
     /// resolve → referrers → inventory → plan → transfer → gate → publish. Answers what is attached to the image.
-    async fn copy(&self, task: &Task<'_>, trust: Trust, root: Manifest) -> Result<Findings, Copying> {
+    async fn copy(
+        &self,
+        task: &Task<'_>,
+        trust: Trust,
+        root: Manifest,
+        mut foreseen: Option<Foreseen>,
+    ) -> Result<Findings, Copying> {
         let Task { request, source, destination, tally, room } = task;
-        let tree = resolve::tree(source, &destination.repository, root, trust == Trust::Manifests, room);
+        let mut unasked = Presence::default();
+        let presence = foreseen.as_mut().map_or(&mut unasked, |foreseen| &mut foreseen.presence);
+        let presence = Some(presence).filter(|_| trust == Trust::Manifests);
+        let tree = resolve::tree(source, destination, root, presence, room);
         let tree = Stage::Resolve.run(tally, tree).await?;
         // A single image's manifest is not asked for where one call tells of all its blobs.
         let asked =
             |root: &Manifest| root.is_index || !destination.repository.client().provider.tells_of_many_blobs_at_once();
         let is_new = tree.present.is_empty() && !tree.only_tag && tree.root().is_some_and(asked);
         let root = tree.root().map(|root| root.digest.clone()).unwrap_or_else(|| Digest::of(b""));
-        let attached = referrers::of_new(task, &root, &tree.manifests, is_new);
+        let attached = referrers::of_new(task, &root, &tree.manifests, is_new, foreseen.as_ref());
         let attached = Stage::Referrers.run(tally, attached).await?;
         let gate = CommitGate::new(destination.availability.clone(), self.limits.manifest_commit_wait);
         let held = match trust {
@@ -298,7 +292,56 @@ impl Syncer {
     }
 }
 
+/// What the source's reference points to, and what the destination has under its own.
+struct Resolved {
+    there: Option<Digest>,
+    root: resolve::Root,
+    /// What is filtered has another digest at the source, where tags and events speak of that one.
+    filtered_from: Option<Digest>,
+    foreseen: Option<Foreseen>,
+}
+
 impl Task<'_> {
+    async fn resolved(&self, budget: &ByteBudget) -> Result<Resolved, Error> {
+        let Task { request, source, destination, tally, room } = self;
+        let options = &request.options;
+        // To know an image's children takes its manifest. Where that counts as a pull, it takes a reason.
+        let counted = source.repository.client().provider.counts_pulls();
+        let reads = options.referrers.wanted() && (!counted || request.tried);
+        // Where one question tells of many manifests it is asked when all are known that it can tell of, if nothing that
+        // the destination has under the name would spare finding them.
+        let is_plain = options.platforms.is_none() && options.scan_gate.is_none();
+        if reads && is_plain && options.existing_tag == ExistingTag::Overwrite && destination.manifests.is_some() {
+            let root = source.manifest(request.source.target(), request.source.digest(), room);
+            let root = Stage::Resolve.run(tally, root).await?;
+            let cosign = referrers::cosign_of_there(self, &root.digest, self.looks_closely());
+            let foreseen = Stage::Referrers.run(tally, Foreseen::of_image(self, &root, cosign)).await?;
+            let there = foreseen.presence.there(destination, request.destination.target(), room);
+            let there = Stage::Resolve.run(tally, there).await?;
+            let root = resolve::Root::of(root, there.as_ref());
+            return Ok(Resolved { there, root, filtered_from: None, foreseen: Some(foreseen) });
+        }
+        let there = resolve::there(&destination.repository, request.destination.target(), room);
+        let there = Stage::Resolve.run(tally, there).await?;
+        let (root, filtered_from) = match &options.platforms {
+            None => {
+                let root = resolve::root(source, &request.source, there.as_ref(), reads, room);
+                (Stage::Resolve.run(tally, root).await?, None)
+            }
+            Some(platforms) => {
+                let wanted = Wanted { source, platforms, budget, room };
+                Stage::Resolve.run(tally, wanted.root(&request.source, there.as_ref())).await?
+            }
+        };
+        Ok(Resolved { there, root, filtered_from, foreseen: None })
+    }
+
+    /// Whether cosign's tags are looked at of an image that was there before: what was attached after a push comes by events
+    /// of its own.
+    fn looks_closely(&self) -> bool {
+        !self.request.heard || self.request.tried
+    }
+
     /// What the source tag points to now, if that is not `digest` any more.
     ///
     /// Asked after the tag was put: an older and slower sync may have put the tag after a newer one did, so whoever

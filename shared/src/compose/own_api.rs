@@ -1,15 +1,16 @@
-//! A source's registry of AWS, as the ports of a sync want it.
+//! A registry of AWS, as the ports of a sync want it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
 use crate::{
-    ecr::{EcrArchive, EcrScans},
+    ecr::{EcrArchive, EcrListing, EcrScans},
     error::Error,
     oci::Digest,
+    registry::Listing,
     request::Scan,
-    sync::{ScanFindings, SourceDiagnosis, Withheld},
+    sync::{ManifestPresence, ScanFindings, SourceDiagnosis, Withheld},
     transport::Meter,
 };
 
@@ -36,6 +37,21 @@ impl SourceDiagnosis for OwnApi {
         Box::pin(async move {
             let archived = self.archive.holds(&self.name, target, &self.meter).await?;
             Ok(archived.map(|archived| Withheld { reason: archived.text, passing: archived.restoring }))
+        })
+    }
+}
+
+/// What ECR's API tells of the manifests of one repository.
+pub(super) struct OwnManifests {
+    pub(super) listing: EcrListing,
+    pub(super) name: String,
+}
+
+impl ManifestPresence for OwnManifests {
+    fn held<'a>(&'a self, targets: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Digest>, Error>> {
+        Box::pin(async move {
+            let found = self.listing.digests(&self.name, targets).await?;
+            Ok(found.into_iter().filter_map(|(target, digest)| Some((target, digest?))).collect())
         })
     }
 }

@@ -3,7 +3,12 @@
 //! `DescribeImages` rather than `ListImages`: one call names a thousand images with all their tags and the times of their
 //! pushes, where the other names a thousand tags.
 
-use std::{collections::HashMap, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+    time::SystemTime,
+};
 
 use aws_sdk_ecr::{
     error::ProvideErrorMetadata,
@@ -118,11 +123,11 @@ impl EcrListing {
                 return Err(failure(&doing, &error));
             }
         };
-        let found = answer.images().iter().filter_map(|image| {
-            let id = image.image_id()?;
-            let digest = id.image_digest()?;
-            let target = id.image_tag().filter(|tag| targets.iter().any(|target| target == tag)).unwrap_or(digest);
-            Some((target.to_owned(), digest.parse().ok()))
+        // One entry may answer for a tag and for the digest that it points to.
+        let asked: HashSet<&str> = targets.iter().map(String::as_str).collect();
+        let found = answer.images().iter().filter_map(|image| image.image_id()).flat_map(|id| {
+            let named = [id.image_tag(), id.image_digest()].into_iter().flatten().filter(|name| asked.contains(name));
+            named.map(|name| (name.to_owned(), id.image_digest().and_then(|digest| digest.parse().ok())))
         });
         Ok(found.collect())
     }

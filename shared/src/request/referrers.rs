@@ -52,6 +52,12 @@ impl Referrers {
         }
     }
 
+    /// The same of an artifact of which no more is known than the type that a list says, if it says one.
+    #[must_use]
+    pub fn may_take(&self, artifact_type: Option<&str>) -> bool {
+        artifact_type.is_none_or(|of| self.take(&[of.to_owned()]))
+    }
+
     /// The patterns that are none, each with the reason.
     #[must_use]
     pub fn mistakes(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The end that is written to, and where both ends come from.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use futures::future::BoxFuture;
 
@@ -8,7 +8,7 @@ use super::Source;
 use crate::{
     error::Error,
     limits::LayerAvailability,
-    oci::Reference,
+    oci::{Digest, Reference},
     registry::{Repository, Run},
 };
 
@@ -33,10 +33,18 @@ pub struct Destination {
     pub repository: Repository,
     /// A repository of the same registry that blobs may be mounted from.
     pub mount_from: Option<String>,
-    /// ECR: what it has, and what is good for a manifest.
+    /// ECR: what it has of manifests, told of many at once.
+    pub manifests: Option<Arc<dyn ManifestPresence>>,
+    /// ECR: what it has of blobs, and what is good for a manifest.
     pub availability: Option<Arc<dyn LayerAvailability>>,
     /// ECR: creates the repository if it is missing and that is allowed.
     pub creation: Option<Arc<dyn RepositoryCreation>>,
+}
+
+/// Tells of many manifests at once what a repository has.
+pub trait ManifestPresence: Send + Sync {
+    /// The digests that it has under `targets`, tags or digests. What is missing in the answer is not there.
+    fn held<'a>(&'a self, targets: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Digest>, Error>>;
 }
 
 /// Creates the repository that an image goes to.

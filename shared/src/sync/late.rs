@@ -48,7 +48,8 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
         let there = Stage::Resolve.run(tally, destination.repository.head_manifest(subject.as_str())).await?;
         if there.is_some() {
             let subjects = vec![Subject { digest: subject.clone(), is_new: false }];
-            let found = Stage::Referrers.run(tally, referrers::find(task, subjects, CosignTags::Now, false)).await;
+            let found =
+                Stage::Referrers.run(tally, referrers::find(task, subjects, CosignTags::Now, false, None)).await;
             let found = found.map_err(Trouble::into_error);
             Stage::Attach.run(tally, referrers::follow(syncer, task, &subject, found)).await?;
             let outcome = if tally.has_pushed_referrers() { Outcome::Synced } else { Outcome::Current };

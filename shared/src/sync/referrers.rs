@@ -5,12 +5,14 @@
 
 mod fallback;
 mod find;
+mod foresee;
 mod look;
 
 use std::time::Duration;
 
 use find::below;
 pub(super) use find::{Attached, CosignTags, Subject, Trouble, find};
+pub(super) use foresee::Foreseen;
 use futures::{StreamExt, stream};
 pub(super) use look::types_of;
 
@@ -59,34 +61,35 @@ pub(super) async fn of_new(
     root: &Digest,
     known: &[Manifest],
     is_new: bool,
+    foreseen: Option<&Foreseen>,
 ) -> Result<Findings, Error> {
     let options = &task.request.options;
     if !options.referrers.wanted() {
         return Ok(None);
     }
     let required = &options.require_referrers;
-    let found = async |cosign| {
-        let attached = of_all(task, root, known, is_new, cosign, !required.is_empty()).await?;
+    let found = async |cosign, foreseen| {
+        let attached = of_all(task, root, known, is_new, cosign, !required.is_empty(), foreseen).await?;
         // What is required of the image is required of the one that was pushed.
         let of_source = match task.tally.source_digest() {
             Some(digest) if !required.is_empty() => {
                 let whole = Subject { digest: digest.clone(), is_new: true };
-                Some((find(task, vec![whole], cosign, true).await?, digest))
+                Some((find(task, vec![whole], cosign, true, foreseen).await?, digest))
             }
             _ => None,
         };
         Ok((attached, of_source))
     };
-    let mut cosign = as_asked(task, root);
+    let (mut cosign, mut foreseen) = (as_asked(task, root), foreseen);
     loop {
-        match found(cosign).await {
+        match found(cosign, foreseen).await {
             Ok((attached, of_source)) => {
                 let (asked, digest) =
                     of_source.as_ref().map_or((&attached, root), |(of_source, digest)| (of_source, digest));
                 match required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of))) {
                     None => return Ok(Some(Ok(attached))),
                     // A refusal is for good, so it is of what is there now.
-                    Some(_) if cosign != CosignTags::Now => cosign = CosignTags::Now,
+                    Some(_) if cosign != CosignTags::Now => (cosign, foreseen) = (CosignTags::Now, None),
                     Some(wanted) => return Err(lacks(task.request, digest, wanted)),
                 }
             }
@@ -106,6 +109,12 @@ fn as_asked(task: &Task<'_>, root: &Digest) -> CosignTags {
     if is_asked_for { CosignTags::AsAsked } else { CosignTags::Now }
 }
 
+/// Which of cosign's tags are looked at of an image that the destination has: those that came with events have brought what
+/// they tell of, so that it takes a reason.
+pub(super) fn cosign_of_there(task: &Task<'_>, root: &Digest, is_due: bool) -> CosignTags {
+    if is_due { as_asked(task, root) } else { CosignTags::Ignored }
+}
+
 /// What is attached to an image that the destination has; cosign's tags are looked at where that `is_due`.
 ///
 /// # Errors
@@ -115,12 +124,13 @@ pub(super) async fn of_there(
     root: &Digest,
     known: &[Manifest],
     is_due: bool,
+    foreseen: Option<&Foreseen>,
 ) -> Result<Findings, Error> {
     if !task.request.options.referrers.wanted() {
         return Ok(None);
     }
-    let cosign = if is_due { as_asked(task, root) } else { CosignTags::Ignored };
-    match of_all(task, root, known, false, cosign, false).await {
+    let cosign = cosign_of_there(task, root, is_due);
+    match of_all(task, root, known, false, cosign, false, foreseen).await {
         Ok(attached) => Ok(Some(Ok(attached))),
         Err(Trouble::Refused(error)) => Err(error),
         Err(Trouble::Failed(error)) => Ok(Some(Err(error))),
@@ -135,6 +145,7 @@ async fn of_all(
     is_new: bool,
     cosign: CosignTags,
     typed: bool,
+    foreseen: Option<&Foreseen>,
 ) -> Result<Attached, Trouble> {
     let digests = match known {
         [] => vec![root.clone()],
@@ -143,7 +154,7 @@ async fn of_all(
     // Nothing at the source refers to a filtered index, and what refers to the whole one is not about it.
     let is_filtered = task.tally.source_digest().is_some();
     let digests = digests.into_iter().filter(|digest| !is_filtered || digest != root);
-    find(task, digests.map(|digest| Subject { digest, is_new }).collect(), cosign, typed).await
+    find(task, digests.map(|digest| Subject { digest, is_new }).collect(), cosign, typed, foreseen).await
 }
 
 /// Copies what is attached to the image of `digest`, which is in place.
@@ -166,7 +177,7 @@ pub(super) async fn follow(
             }
             // What was attached meanwhile had an event of its own, which may have found no image here yet.
             let subjects = image.into_iter().map(|digest| Subject { digest, is_new: false }).collect();
-            attached = find(task, subjects, CosignTags::Now, false).await.map_err(Trouble::into_error)?;
+            attached = find(task, subjects, CosignTags::Now, false, None).await.map_err(Trouble::into_error)?;
             if attached.waves.iter().all(Vec::is_empty) {
                 return Ok(());
             }
@@ -214,6 +225,7 @@ pub(super) async fn attach(syncer: &Syncer, task: &Task<'_>, attached: Attached)
     let destination = Destination {
         repository: task.destination.repository.clone(),
         mount_from: task.destination.mount_from.clone(),
+        manifests: task.destination.manifests.clone(),
         availability: task.destination.availability.clone(),
         creation: None,
     };

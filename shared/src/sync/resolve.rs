@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::source::Source;
+use super::{Destination, presence::Presence, source::Source};
 use crate::{
     error::{Error, ErrorType},
     limits::{ManifestRoom, TooManyManifests},
@@ -27,6 +27,17 @@ pub(super) enum Root {
     Same(Digest, Option<Manifest>),
     /// Something else.
     Manifest(Manifest),
+}
+
+impl Root {
+    /// A manifest of the source, where the destination has `there`.
+    pub(super) fn of(manifest: Manifest, there: Option<&Digest>) -> Self {
+        if there == Some(&manifest.digest) {
+            Self::Same(manifest.digest.clone(), Some(manifest))
+        } else {
+            Self::Manifest(manifest)
+        }
+    }
 }
 
 /// An image's manifests.
@@ -88,25 +99,22 @@ pub(super) async fn root(
         Some(now) => source.manifest(now.as_str(), Some(&now), room).await?,
         None => source.manifest(target, None, room).await?,
     };
-    let is_same = there == Some(&manifest.digest);
-    Ok(if is_same { Root::Same(manifest.digest.clone(), Some(manifest)) } else { Root::Manifest(manifest) })
+    Ok(Root::of(manifest, there))
 }
 
-/// Reads the whole image below `root`. If its word is trusted, a manifest that the destination has is not read, nor
-/// what is below it, since no registry takes an image before its blobs. An index proves its children only where the
+/// Reads the whole image below `root`. Where the destination's word is taken, which is then in `presence`, a manifest that
+/// it has is not read, nor what is below it, since no registry takes an image before its blobs. An index proves its children only where the
 /// registry keeps them ([`crate::provider::Provider::keeps_children`]); elsewhere they are asked for one by one.
 pub(super) async fn tree(
     source: &Source,
-    destination: &Repository,
+    destination: &Destination,
     root: Manifest,
-    trusted: bool,
+    mut presence: Option<&mut Presence>,
     room: &ManifestRoom,
 ) -> Result<ManifestTree, Error> {
-    let provider = destination.client().provider;
-    // At ECR one batch call tells of all blobs of a single image; elsewhere one question for the manifest may spare
-    // one for each blob, and an index's children besides.
-    let proves = if root.is_index { provider.keeps_children() } else { !provider.tells_of_many_blobs_at_once() };
-    if trusted && proves && destination.head_manifest(root.digest.as_str()).await?.is_some() {
+    if let Some(presence) = &mut presence
+        && is_whole(destination, &root, presence, room).await?
+    {
         return Ok(ManifestTree { manifests: vec![root], present: Vec::new(), only_tag: true });
     }
     let mut seen = HashSet::from([root.digest.clone()]);
@@ -140,8 +148,11 @@ pub(super) async fn tree(
             let reason = TooManyManifests { limit: room.limit() }.to_string();
             return Err(too_much(&source.repository, &levels, &reason));
         }
+        if let Some(presence) = &mut presence {
+            presence.ask(destination, children.iter().map(|child| child.digest.to_string())).await?;
+        }
         let found: Vec<Found> = stream::iter(children)
-            .map(|child| self::child(source, destination, child, trusted, room))
+            .map(|child| self::child(source, destination, child, presence.as_deref(), room))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
@@ -159,6 +170,29 @@ pub(super) async fn tree(
     Ok(ManifestTree { manifests, present, only_tag: false })
 }
 
+/// Whether the destination has the root's manifest already, where that proves that it has the whole image.
+async fn is_whole(
+    destination: &Destination,
+    root: &Manifest,
+    presence: &mut Presence,
+    room: &ManifestRoom,
+) -> Result<bool, Error> {
+    let provider = destination.repository.client().provider;
+    // At ECR one batch call tells of all blobs of a single image; elsewhere one question for the manifest may spare
+    // one for each blob, and an index's children besides.
+    let proves = if root.is_index { provider.keeps_children() } else { !provider.tells_of_many_blobs_at_once() };
+    if !proves {
+        return Ok(false);
+    }
+    let children = || root.children.iter().map(|child| child.digest.to_string());
+    presence.ask(destination, children()).await?;
+    // Where an index keeps its children, one that lacks says that the index does.
+    if children().any(|child| presence.of(&child) == Some(None)) {
+        return Ok(false);
+    }
+    Ok(presence.there(destination, root.digest.as_str(), room).await?.is_some())
+}
+
 /// A child of an index.
 enum Found {
     /// The destination has it, and all below it.
@@ -170,14 +204,13 @@ enum Found {
 /// Reads one child, unless the destination has it.
 async fn child(
     source: &Source,
-    destination: &Repository,
+    destination: &Destination,
     child: Child,
-    trusted: bool,
+    presence: Option<&Presence>,
     room: &ManifestRoom,
 ) -> Result<Found, Error> {
-    if trusted
-        && let Some(head) = destination.head_manifest(child.digest.as_str()).await?
-        && (!(head.is_index || child.is_index) || destination.client().provider.keeps_children())
+    if let Some(presence) = presence
+        && holds(&destination.repository, &child, presence).await?
     {
         return Ok(Found::There(child.digest));
     }
@@ -195,6 +228,16 @@ async fn child(
         ));
     }
     Ok(Found::Read(manifest))
+}
+
+/// Whether the destination has a child, and all below it.
+async fn holds(repository: &Repository, child: &Child, presence: &Presence) -> Result<bool, Error> {
+    let keeps_children = repository.client().provider.keeps_children();
+    if let Some(known) = presence.of(child.digest.as_str()) {
+        return Ok(known.is_some() && (!child.is_index || keeps_children));
+    }
+    let head = repository.head_manifest(child.digest.as_str()).await?;
+    Ok(head.is_some_and(|head| !(head.is_index || child.is_index) || keeps_children))
 }
 
 /// Orders manifests so that each stands after all that it lists. The first one is the root, and ends last.

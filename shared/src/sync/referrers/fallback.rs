@@ -147,7 +147,7 @@ async fn newer(
     let unknown: Vec<Referrer> = listed
         .into_iter()
         .filter(|referrer| !known.iter().any(|manifest| manifest.digest == referrer.digest))
-        .filter(|referrer| referrer.artifact_type.as_ref().is_none_or(|of| wanted.take(std::slice::from_ref(of))))
+        .filter(|referrer| wanted.may_take(referrer.artifact_type.as_deref()))
         .collect();
     let absent = missing(&destination.repository, &unknown).await?;
     let mut newer = Vec::new();

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Artifact,
+    foresee::Foreseen,
     look::{Finder, Found, types_of},
 };
 use crate::{
@@ -16,13 +17,13 @@ use crate::{
 };
 
 /// Referrers of referrers. A signature of an SBOM makes two; nobody is known to make more than three.
-const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;
 
 /// Manifests that are attached to one image. Chosen: as many as an image may have of its own.
 pub(super) const MAX_MANIFESTS: usize = 1000;
 
 /// Subjects that are asked for at once.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// What may have something attached.
 #[derive(Debug, Clone)]
@@ -91,22 +92,26 @@ pub(in crate::sync) enum CosignTags {
     Now,
 }
 
-/// Finds what is attached to `subjects`, and to that again.
+/// Finds what is attached to `subjects`, and to that again; what was `foreseen` of them is not asked for again.
 pub(in crate::sync) async fn find(
     task: &Task<'_>,
     subjects: Vec<Subject>,
     cosign: CosignTags,
     typed: bool,
+    foreseen: Option<&Foreseen>,
 ) -> Result<Attached, Trouble> {
-    let tags = match cosign {
-        CosignTags::Ignored => None,
-        CosignTags::AsAsked => Some(task.source.repository.attached_tags(task.request.asked_at).await?),
-        CosignTags::Now => Some(task.source.repository.attached_tags(None).await?),
+    let own;
+    let foreseen = match foreseen {
+        Some(foreseen) => foreseen,
+        None => {
+            own = Foreseen::of(task, &subjects, cosign).await?;
+            &own
+        }
     };
-    let finder = Finder::new(task, tags, typed);
+    let finder = Finder::new(task, foreseen.tags(task, cosign).await?, typed, foreseen);
     let image = subjects.iter().map(|subject| subject.digest.clone()).collect();
     let (waves, present, types) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut attached = Attached { waves, present, types, image, since: Instant::now() };
+    let mut attached = Attached { waves, present, types, image, since: foreseen.since };
     let mut seen: HashSet<Digest> = subjects.iter().map(|subject| subject.digest.clone()).collect();
     let (mut level, mut count) = (subjects, 0);
     while !level.is_empty() {

@@ -10,13 +10,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     Artifact,
     find::{MAX_MANIFESTS, Subject, Trouble},
+    foresee::Foreseen,
 };
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Manifest, Referrer, cosign_tags, read_referrers, referrers_tag},
     registry::AttachedTags,
     request::ExistingTag,
-    sync::{Task, resolve},
+    sync::{Task, presence::Presence, resolve},
 };
 
 /// Candidates that are looked at at once.
@@ -44,26 +45,25 @@ pub(super) struct Finder<'t> {
     tags: Option<AttachedTags>,
     /// Whether the type of each must be known.
     typed: bool,
+    /// What was asked before.
+    foreseen: &'t Foreseen,
     /// How many were found, wanted or not.
     candidates: AtomicUsize,
 }
 
 impl<'t> Finder<'t> {
     /// Looks at cosign's `tags` as well; with `typed`, the type of each is found out.
-    pub(super) fn new(task: &'t Task<'t>, tags: Option<AttachedTags>, typed: bool) -> Self {
-        Self { task, tags, typed, candidates: AtomicUsize::new(0) }
+    pub(super) fn new(task: &'t Task<'t>, tags: Option<AttachedTags>, typed: bool, foreseen: &'t Foreseen) -> Self {
+        Self { task, tags, typed, foreseen, candidates: AtomicUsize::new(0) }
     }
 
     /// What is attached to one manifest.
     pub(super) async fn attached_to(&self, subject: &Subject) -> Result<Vec<Found>, Trouble> {
         let wanted = &self.task.request.options.referrers;
         let mut candidates: Vec<Candidate> = Vec::new();
-        for referrer in self.listed(&subject.digest).await? {
-            let unwanted = |of: &String| !wanted.take(std::slice::from_ref(of));
-            if !referrer.artifact_type.as_ref().is_some_and(unwanted) {
-                candidates.push(Candidate::Listed(referrer));
-            }
-        }
+        let (listed, by_api) = self.listed(&subject.digest).await?;
+        let listed = listed.into_iter().filter(|referrer| wanted.may_take(referrer.artifact_type.as_deref()));
+        candidates.extend(listed.map(Candidate::Listed));
         if let Some(tags) = &self.tags {
             let tagged = cosign_tags(&subject.digest).into_iter().filter(|tag| tags.may_have(tag));
             candidates.extend(tagged.map(Candidate::Tagged));
@@ -75,21 +75,23 @@ impl<'t> Finder<'t> {
         if self.candidates.fetch_add(listed, Ordering::Relaxed) + listed > MAX_MANIFESTS {
             return Err(self.too_much(&format!("over {MAX_MANIFESTS} manifests are attached to it")));
         }
-        let there = self.there(subject, &candidates).await?;
+        let there = self.there(subject, &candidates, by_api).await?;
         let asked = candidates.into_iter().map(|candidate| self.look(subject, candidate, &there));
         let found: Vec<Option<Found>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// What the source's lists name: its API's, or where it has none, the index under the fallback tag.
-    async fn listed(&self, subject: &Digest) -> Result<Vec<Referrer>, Trouble> {
+    /// What the source's lists name, and whether its API did; where it has none, it is the index under the fallback tag.
+    async fn listed(&self, subject: &Digest) -> Result<(Vec<Referrer>, bool), Trouble> {
         let Task { source, room, .. } = self.task;
-        let listed = match source.repository.referrers(subject, MAX_MANIFESTS).await? {
+        let by_api = self.foreseen.list(self.task, subject).await?;
+        let is_by_api = by_api.is_some();
+        let listed = match by_api {
             Some(listed) => listed,
             None => {
                 let tag = referrers_tag(subject);
                 if !self.tags.as_ref().is_none_or(|tags| tags.may_have(&tag)) {
-                    return Ok(Vec::new());
+                    return Ok((Vec::new(), false));
                 }
                 match source.repository.manifest(&tag, None, room).await {
                     Ok(index) => read_referrers(&index.bytes).unwrap_or_default(),
@@ -101,11 +103,11 @@ impl<'t> Finder<'t> {
         if listed.len() > MAX_MANIFESTS {
             return Err(self.too_much(&format!("over {MAX_MANIFESTS} manifests refer to {subject}")));
         }
-        Ok(listed)
+        Ok((listed, is_by_api))
     }
 
     /// Which of a subject's referrers the destination has.
-    async fn there(&self, subject: &Subject, candidates: &[Candidate]) -> Result<HashSet<Digest>, Error> {
+    async fn there(&self, subject: &Subject, candidates: &[Candidate], by_api: bool) -> Result<HashSet<Digest>, Error> {
         let listed: Vec<&Digest> = candidates.iter().filter_map(Candidate::listed).collect();
         let repository = &self.task.destination.repository;
         if listed.is_empty() || subject.is_new {
@@ -114,6 +116,9 @@ impl<'t> Finder<'t> {
         // What this process has put a moment ago need not be asked for.
         if listed.iter().all(|digest| repository.sent_lately(digest)) {
             return Ok(listed.into_iter().cloned().collect());
+        }
+        if by_api && let Some(held) = self.held(&listed).await? {
+            return Ok(held);
         }
         let known = match repository.referrers(&subject.digest, MAX_MANIFESTS).await? {
             Some(known) => known,
@@ -131,6 +136,27 @@ impl<'t> Finder<'t> {
         let known: HashSet<Digest> = known.into_iter().map(|referrer| referrer.digest).collect();
         known.iter().filter(|digest| listed.contains(digest)).for_each(|digest| repository.note_sent(digest));
         Ok(known)
+    }
+
+    /// Which of these the destination has, where it tells of many at once, and whatever they refer to: what the source's API
+    /// lists refers to its subject.
+    async fn held(&self, listed: &[&Digest]) -> Result<Option<HashSet<Digest>>, Error> {
+        let (destination, foreseen) = (&self.task.destination, &self.foreseen.presence);
+        let mut presence = Presence::default();
+        let unknown = listed.iter().filter(|digest| foreseen.of(digest.as_str()).is_none());
+        let unknown = unknown.filter(|digest| !destination.repository.sent_lately(digest));
+        presence.ask(destination, unknown.map(ToString::to_string)).await?;
+        let mut there = HashSet::new();
+        for digest in listed {
+            let known = foreseen.of(digest.as_str()).or(presence.of(digest.as_str()));
+            match known.map(|known| known.is_some()).or(destination.repository.sent_lately(digest).then_some(true)) {
+                Some(true) => drop(there.insert((*digest).clone())),
+                Some(false) => {}
+                None => return Ok(None),
+            }
+        }
+        there.iter().for_each(|digest| destination.repository.note_sent(digest));
+        Ok(Some(there))
     }
 
     /// Reads a candidate, unless the destination has it; `None`: it is not wanted, or not what it was said to be.
@@ -193,7 +219,7 @@ impl<'t> Finder<'t> {
     /// All of an artifact that is an index.
     async fn whole(&self, root: Manifest) -> Result<Vec<Manifest>, Trouble> {
         let Task { source, destination, room, .. } = self.task;
-        let tree = resolve::tree(source, &destination.repository, root, false, room).await;
+        let tree = resolve::tree(source, destination, root, None, room).await;
         let tree = tree.map_err(|error| match error.error_type {
             ErrorType::ManifestInvalid => Trouble::Refused(error),
             _ => error.into(),
@@ -206,7 +232,7 @@ impl<'t> Finder<'t> {
         let Task { source, destination, room, request, .. } = self.task;
         let there = match subject.is_new {
             true => None,
-            false => resolve::there(&destination.repository, tag, room).await?,
+            false => self.foreseen.presence.there(destination, tag, room).await?,
         };
         let now = match there {
             None => None,

@@ -112,6 +112,68 @@ async fn an_unchanged_image_costs_one_request_more_for_each_manifest_of_its_tree
 }
 
 #[tokio::test]
+async fn at_ecr_no_process_needs_more_than_one_request_more_for_each_manifest() {
+    watched(async {
+        let release = Release::new();
+        let signed = Image::small(1);
+        let signature = artifact(SIGNATURE, "a signature", &signed.descriptor());
+        let mut world = World::ecr(|destination| destination).await;
+        let store = world.source.store();
+        release.push_to(store, "team/app", "v1", true);
+        signed.push_to(store, "team/app", "v2");
+        signature.push_to(store, "team/app", &signature.digest);
+        world.destination.store().create_repository("mirror/team/app");
+        let of = |host: &str, path: &str, tag: &str| format!("{host}/{path}:{tag}");
+
+        for (tag, digest, manifests, by_tag) in
+            [("v1", &release.index.digest, release.manifests(), 1), ("v2", &signed.digest, 2, 0)]
+        {
+            world.rule().insert("referrers".into(), true.into());
+            let mut function = world.function("on-push", &[]).await;
+            let first = pushed(&mut function, "team/app", tag, digest).await;
+            assert_eq!(
+                first["referrers"]["pushed"],
+                manifests - first["manifests"]["pushed"].as_u64().unwrap() as usize
+            );
+            for mut process in [function, world.function("on-push", &[]).await] {
+                world.forget();
+                let again = pushed(&mut process, "team/app", tag, digest).await;
+                assert_eq!(again["outcome"], "current", "{again}");
+                // All but the signature by tag, of which another event would tell.
+                assert_eq!(again["referrers"]["present"], if tag == "v1" { 3 } else { 1 }, "{again}");
+                let source = world.source.journal();
+                assert_eq!((source.count(Kind::ManifestGet), source.count(Kind::Referrers)), (1, manifests - by_tag));
+                assert_eq!(source.len(), 1 + manifests - by_tag, "{:#?}", source.entries());
+                let asked = world.destination.journal().len() + world.aws.count("ecr", "BatchGetImage");
+                assert_eq!(asked, 1, "{:#?}", world.destination.journal().entries());
+            }
+
+            // A message asks for the tag list, too, and for cosign's signatures at the source.
+            let mut fanout = world.function("fanout", &[]).await;
+            let (from, to) =
+                (of(&world.source_host, "team/app", tag), of(&world.destination_host, "mirror/team/app", tag));
+            world.forget();
+            let again = replicated(&world, &mut fanout, &from, &to).await;
+            assert_eq!(again["outcome"], "current", "{again}");
+            assert_eq!(again["referrers"]["present"], if tag == "v1" { 4 } else { 1 }, "{again}");
+            let source = world.source.journal();
+            assert_eq!((source.count(Kind::TagsList), source.count(Kind::Referrers)), (1, manifests));
+            assert_eq!(source.len(), 2 + manifests + by_tag, "{:#?}", source.entries());
+            let asked = world.destination.journal().len() + world.aws.count("ecr", "BatchGetImage");
+            assert_eq!(asked, 1, "{:#?}", world.destination.journal().entries());
+
+            world.rule().insert("referrers".into(), false.into());
+            let mut without = world.function("on-push", &[]).await;
+            world.forget();
+            assert_eq!(pushed(&mut without, "team/app", tag, digest).await["outcome"], "current");
+            assert_eq!((world.source.journal().len(), world.destination.journal().len()), (1, 1));
+            assert_eq!(world.aws.count("ecr", "BatchGetImage"), 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_attached_later_is_added() {
     watched(async {
         for api in [true, false] {

@@ -1,10 +1,12 @@
 //! What a sync costs in requests, counted at the registries.
 
 use emulator::{
-    Image, Kind, Origin, Personality,
+    Image, Index, Kind, Origin, Personality,
+    aws::ApiError,
     image::{self, raw_layer},
 };
 use scenarios::World;
+use serde_json::json;
 
 use crate::support::{multi_platform, pushed, watched};
 
@@ -84,12 +86,65 @@ async fn a_first_copy_of_an_index_to_ecr_asks_for_all_of_its_blobs_at_once() {
         assert_eq!(source.count(Kind::Referrers), 4, "one for each manifest");
         assert_eq!(source.count(Kind::TagsList), 1, "cosign's tags, all of them in one");
         assert_eq!(source.len(), 10 + 2 * blobs);
-        assert_eq!(destination.count(Kind::ManifestHead), 5, "the tag, and each digest: it may be there in part");
+        assert_eq!(destination.count(Kind::ManifestHead), 0);
         assert_eq!(destination.count(Kind::UploadStart), blobs);
         assert_eq!(destination.count(Kind::UploadPut), blobs);
         assert_eq!(destination.count(Kind::ManifestPut), 4);
-        assert_eq!(destination.len(), 9 + 2 * blobs);
+        assert_eq!(destination.len(), 4 + 2 * blobs);
+        assert_eq!(world.aws.count("ecr", "BatchGetImage"), 1, "the tag, and each child: it may be there in part");
         assert_eq!(world.aws.count("ecr", "BatchCheckLayerAvailability"), 2, "one before, one at the gate");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_index_of_which_ecr_has_a_part_is_asked_for_once_whatever_is_copied_with_it() {
+    watched(async {
+        for referrers in [true, false] {
+            let mut world = World::ecr(|destination| destination).await;
+            world.rule().insert("referrers".into(), referrers.into());
+            let images = [1, 2, 3].map(Image::small);
+            let index = Index::of(&images.iter().collect::<Vec<_>>());
+            index.push_to(world.source.store(), "team/app", "v1");
+            world.destination.store().create_repository("mirror/team/app");
+            images[1].push_to(world.destination.store(), "mirror/team/app", "part");
+            let mut function = world.function("on-push", &[]).await;
+            let result = pushed(&mut function, "team/app", "v1", &index.digest).await;
+            assert_eq!(result["manifests"], json!({"pushed": 3, "present": 1}), "{result}");
+            world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+            let heads = world.destination.journal().count(Kind::ManifestHead);
+            assert_eq!((world.aws.count("ecr", "BatchGetImage"), heads), (1, usize::from(!referrers)), "{result}");
+            assert_eq!(world.source.journal().count(Kind::ManifestGet), 3, "what is there is not read");
+
+            // Another tag of what is there whole: its children say that the index may be there, and it is asked for.
+            index.push_to(world.source.store(), "team/app", "v2");
+            world.forget();
+            let result = pushed(&mut function, "team/app", "v2", &index.digest).await;
+            assert_eq!((&result["outcome"], &result["manifests"]["pushed"]), (&json!("synced"), &json!(1)), "{result}");
+            assert_eq!(world.destination.journal().count(Kind::ManifestPut), 1);
+            assert_eq!(world.source.journal().count(Kind::ManifestGet), 1);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_ecrs_api_tells_nothing_of_manifests_each_is_asked_for() {
+    watched(async {
+        let world = World::ecr(|destination| destination).await;
+        let index = multi_platform(10, &["linux/amd64", "linux/arm64"]);
+        index.push_to(world.source.store(), "team/app", "v1");
+        world.destination.store().create_repository("mirror/team/app");
+        let mut function = world.function("on-push", &[]).await;
+        let refusal = ApiError::client("AccessDeniedException", "not authorized to perform: ecr:BatchGetImage");
+        world.aws.fail_next("BatchGetImage", refusal, 9);
+        let result = pushed(&mut function, "team/app", "v1", &index.digest).await;
+        assert_eq!(result["outcome"], "synced", "{result}");
+        world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+        assert_eq!(world.destination.journal().count(Kind::ManifestHead), 4, "the tag, the index and its children");
+        world.forget();
+        assert_eq!(pushed(&mut function, "team/app", "v1", &index.digest).await["outcome"], "current");
+        assert_eq!((world.aws.count("ecr", "BatchGetImage"), world.destination.journal().len()), (1, 1));
     })
     .await;
 }
