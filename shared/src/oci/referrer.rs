@@ -15,13 +15,15 @@ pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
 
 /// A manifest that refers to another one, as a list of referrers names it. Such a list is not to be trusted with more than
-/// the digest: sizes and types are those of the bytes.
+/// the digest: what it says besides is a hint, and sizes and types are those of the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Referrer {
     /// The artifact's digest.
     pub digest: Digest,
     /// Whether the list calls it an index.
     pub is_index: bool,
+    /// Bytes of its manifest, where the list says so many.
+    pub size: Option<u64>,
     /// Its type, where the list says one.
     pub artifact_type: Option<String>,
 }
@@ -40,6 +42,8 @@ struct Listed {
     #[serde(default)]
     media_type: String,
     #[serde(default)]
+    size: Value,
+    #[serde(default)]
     artifact_type: Option<String>,
 }
 
@@ -54,6 +58,7 @@ pub fn read_referrers(bytes: &[u8]) -> Result<Vec<Referrer>, serde_json::Error> 
         Some(Referrer {
             digest: listed.digest.parse().ok()?,
             is_index: listed.media_type.contains("image.index") || listed.media_type.contains("manifest.list"),
+            size: listed.size.as_u64(),
             artifact_type: listed.artifact_type.filter(|text| !text.is_empty()),
         })
     });

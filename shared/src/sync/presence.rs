@@ -9,6 +9,15 @@ use crate::{
     oci::Digest,
 };
 
+/// Manifests of over this many bytes are not asked for together with others: an answer holds those that are there, a hundred
+/// of them at most. Chosen: an image of a hundred layers has less, and a hundred such manifests fit into the smallest function.
+const MOST_BYTES: u64 = 32 * 1024;
+
+/// Whether a manifest of `size` bytes is asked for together with others.
+pub(super) fn is_small(size: u64) -> bool {
+    size <= MOST_BYTES
+}
+
 /// Answers of the destination about its manifests. They are of the moment when it was asked, so nobody keeps them for longer
 /// than one look at an image.
 #[derive(Debug, Default)]

@@ -4,7 +4,11 @@ use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Destination, presence::Presence, source::Source};
+use super::{
+    Destination,
+    presence::{Presence, is_small},
+    source::Source,
+};
 use crate::{
     error::{Error, ErrorType},
     limits::{ManifestRoom, TooManyManifests},
@@ -103,8 +107,8 @@ pub(super) async fn root(
 }
 
 /// Reads the whole image below `root`. Where the destination's word is taken, which is then in `presence`, a manifest that
-/// it has is not read, nor what is below it, since no registry takes an image before its blobs. An index proves its children only where the
-/// registry keeps them ([`crate::provider::Provider::keeps_children`]); elsewhere they are asked for one by one.
+/// it has is not read, nor what is below it, since no registry takes an image before its blobs. An index proves its children
+/// only where the registry keeps them ([`crate::provider::Provider::keeps_children`]); elsewhere they are asked for one by one.
 pub(super) async fn tree(
     source: &Source,
     destination: &Destination,
@@ -149,7 +153,7 @@ pub(super) async fn tree(
             return Err(too_much(&source.repository, &levels, &reason));
         }
         if let Some(presence) = &mut presence {
-            presence.ask(destination, children.iter().map(|child| child.digest.to_string())).await?;
+            presence.ask(destination, small(&children)).await?;
         }
         let found: Vec<Found> = stream::iter(children)
             .map(|child| self::child(source, destination, child, presence.as_deref(), room))
@@ -170,6 +174,11 @@ pub(super) async fn tree(
     Ok(ManifestTree { manifests, present, only_tag: false })
 }
 
+/// The children that are asked for together.
+pub(super) fn small(children: &[Child]) -> impl Iterator<Item = String> {
+    children.iter().filter(|child| is_small(child.size)).map(|child| child.digest.to_string())
+}
+
 /// Whether the destination has the root's manifest already, where that proves that it has the whole image.
 async fn is_whole(
     destination: &Destination,
@@ -184,10 +193,9 @@ async fn is_whole(
     if !proves {
         return Ok(false);
     }
-    let children = || root.children.iter().map(|child| child.digest.to_string());
-    presence.ask(destination, children()).await?;
+    presence.ask(destination, small(&root.children)).await?;
     // Where an index keeps its children, one that lacks says that the index does.
-    if children().any(|child| presence.of(&child) == Some(None)) {
+    if root.children.iter().any(|child| presence.of(child.digest.as_str()) == Some(None)) {
         return Ok(false);
     }
     Ok(presence.there(destination, root.digest.as_str(), room).await?.is_some())

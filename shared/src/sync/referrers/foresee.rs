@@ -11,7 +11,11 @@ use crate::{
     error::Error,
     oci::{Digest, Manifest, Referrer, cosign_tags},
     registry::AttachedTags,
-    sync::{Task, presence::Presence},
+    sync::{
+        Task,
+        presence::{Presence, is_small},
+        resolve,
+    },
 };
 
 /// What is known beforehand of what is attached to an image.
@@ -34,11 +38,13 @@ impl Foreseen {
     /// # Errors
     /// The destination can't be asked. What lists of the source fail with is told to who needs them.
     pub(in crate::sync) async fn of_image(task: &Task<'_>, root: &Manifest, cosign: CosignTags) -> Result<Self, Error> {
-        let children: Vec<Digest> = root.children.iter().map(|child| child.digest.clone()).collect();
         // The root's own digest is not among them: its children tell of it where it is not there under the name.
-        let mut targets: Vec<String> = children.iter().map(ToString::to_string).collect();
-        targets.push(task.request.destination.target().to_owned());
-        let subjects = children.into_iter().chain([root.digest.clone()]).collect();
+        let mut targets: Vec<String> = resolve::small(&root.children).collect();
+        if is_small(root.bytes.len() as u64) {
+            targets.push(task.request.destination.target().to_owned());
+        }
+        let children = root.children.iter().map(|child| child.digest.clone());
+        let subjects = children.chain([root.digest.clone()]).collect();
         let mut foreseen = Self::nothing(task, cosign).await;
         foreseen.look_ahead(task, subjects, targets).await?;
         Ok(foreseen)
@@ -90,17 +96,24 @@ impl Foreseen {
             let lists = level.iter().map(|subject| source.repository.referrers(subject, MAX_MANIFESTS));
             let lists: Vec<_> = stream::iter(lists).buffered(AT_ONCE).collect().await;
             // What stands in for the API may name what refers to something else, and failures are told later.
-            let is_known = lists.iter().all(|list| matches!(list, Ok(Some(_))));
+            let is_told = lists.iter().all(|list| matches!(list, Ok(Some(_))));
             let named = lists.iter().flatten().flatten().flatten();
             let named = named.filter(|referrer| wanted.may_take(referrer.artifact_type.as_deref()));
-            let next: Vec<Digest> =
-                named.map(|referrer| &referrer.digest).filter(|of| seen.insert((*of).clone())).cloned().collect();
+            let mut next = Vec::new();
+            for referrer in named {
+                if !seen.insert(referrer.digest.clone()) {
+                    continue;
+                }
+                let is_known = destination.repository.sent_lately(&referrer.digest);
+                if !is_known && referrer.size.is_some_and(is_small) {
+                    targets.push(referrer.digest.to_string());
+                }
+                next.push(referrer.digest.clone());
+            }
             self.lists.extend(level.into_iter().zip(lists));
-            if !is_known || seen.len() > 2 * MAX_MANIFESTS {
+            if next.is_empty() || !is_told || seen.len() > 2 * MAX_MANIFESTS {
                 break;
             }
-            let unknown = next.iter().filter(|digest| !destination.repository.sent_lately(digest));
-            targets.extend(unknown.map(ToString::to_string));
             level = next;
         }
         if let Ok(Some(tags)) = &self.tags {

@@ -17,7 +17,7 @@ use crate::{
     oci::{Digest, Manifest, Referrer, cosign_tags, read_referrers, referrers_tag},
     registry::AttachedTags,
     request::ExistingTag,
-    sync::{Task, presence::Presence, resolve},
+    sync::{Task, resolve},
 };
 
 /// Candidates that are looked at at once.
@@ -117,7 +117,7 @@ impl<'t> Finder<'t> {
         if listed.iter().all(|digest| repository.sent_lately(digest)) {
             return Ok(listed.into_iter().cloned().collect());
         }
-        if by_api && let Some(held) = self.held(&listed).await? {
+        if by_api && let Some(held) = self.held(&listed) {
             return Ok(held);
         }
         let known = match repository.referrers(&subject.digest, MAX_MANIFESTS).await? {
@@ -138,25 +138,19 @@ impl<'t> Finder<'t> {
         Ok(known)
     }
 
-    /// Which of these the destination has, where it tells of many at once, and whatever they refer to: what the source's API
-    /// lists refers to its subject.
-    async fn held(&self, listed: &[&Digest]) -> Result<Option<HashSet<Digest>>, Error> {
-        let (destination, foreseen) = (&self.task.destination, &self.foreseen.presence);
-        let mut presence = Presence::default();
-        let unknown = listed.iter().filter(|digest| foreseen.of(digest.as_str()).is_none());
-        let unknown = unknown.filter(|digest| !destination.repository.sent_lately(digest));
-        presence.ask(destination, unknown.map(ToString::to_string)).await?;
+    /// Which of these the destination has, as far as that was foreseen of all. They are there whatever they refer to: what the
+    /// source's API lists refers to its subject.
+    fn held(&self, listed: &[&Digest]) -> Option<HashSet<Digest>> {
+        let repository = &self.task.destination.repository;
         let mut there = HashSet::new();
         for digest in listed {
-            let known = foreseen.of(digest.as_str()).or(presence.of(digest.as_str()));
-            match known.map(|known| known.is_some()).or(destination.repository.sent_lately(digest).then_some(true)) {
-                Some(true) => drop(there.insert((*digest).clone())),
-                Some(false) => {}
-                None => return Ok(None),
+            let foreseen = self.foreseen.presence.of(digest.as_str()).map(|found| found.is_some());
+            if foreseen.or(repository.sent_lately(digest).then_some(true))? {
+                there.insert((*digest).clone());
             }
         }
-        there.iter().for_each(|digest| destination.repository.note_sent(digest));
-        Ok(Some(there))
+        there.iter().for_each(|digest| repository.note_sent(digest));
+        Some(there)
     }
 
     /// Reads a candidate, unless the destination has it; `None`: it is not wanted, or not what it was said to be.

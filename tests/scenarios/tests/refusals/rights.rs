@@ -96,7 +96,7 @@ async fn an_expired_token_is_renewed_once_and_an_error_where_it_cannot_be() {
                 let tokens = world.aws.count("ecr", "GetAuthorizationToken");
                 assert!(tokens <= 4, "{tokens} tokens for two registries (status {status}, round {seed})");
                 // One for each token that was refused, and one that was not.
-                assert_eq!(world.source.journal().count(Kind::ManifestGet), seed as usize);
+                assert_eq!(u64::try_from(world.source.journal().count(Kind::ManifestGet)).unwrap(), seed);
             }
         }
     })
