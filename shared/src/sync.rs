@@ -197,8 +197,8 @@ impl Syncer {
                 tally.manifest(&digest, false);
                 let of_source = filtered_from.as_ref().unwrap_or(&digest);
                 let outcome = if tally.has_pushed(&digest) { synced(request, of_source) } else { Outcome::Current };
-                let is_due = outcome != Outcome::Current || task.looks_closely();
-                let attached = referrers::of_there(task, &digest, root.as_slice(), is_due, foreseen.as_ref());
+                let was_there = outcome == Outcome::Current;
+                let attached = referrers::of_there(task, &digest, root.as_slice(), was_there, foreseen.as_ref());
                 let attached = Stage::Referrers.run(tally, attached).await?;
                 return Ok(Round::Done(outcome, digest, attached));
             }
@@ -310,18 +310,18 @@ impl Task<'_> {
         let reads = options.referrers.wanted() && (!counted || request.tried);
         // Where one question tells of many manifests it is asked when all are known that it can tell of, if nothing that
         // the destination has under the name would spare finding them.
-        let is_plain = options.platforms.is_none() && options.scan_gate.is_none();
+        let is_plain = options.platforms.is_none() && options.scan_gate.is_none() && !counted;
         if reads && is_plain && options.existing_tag == ExistingTag::Overwrite && destination.manifests.is_some() {
             let root = source.manifest(request.source.target(), request.source.digest(), room);
             let root = Stage::Resolve.run(tally, root).await?;
-            let cosign = referrers::cosign_of_there(self, &root.digest, self.looks_closely());
+            let cosign = referrers::cosign_of_there(self, &root.digest, true);
             let foreseen = Stage::Referrers.run(tally, Foreseen::of_image(self, &root, cosign)).await?;
             let there = foreseen.presence.there(destination, request.destination.target(), room);
             let there = Stage::Resolve.run(tally, there).await?;
             let root = resolve::Root::of(root, there.as_ref());
             return Ok(Resolved { there, root, filtered_from: None, foreseen: Some(foreseen) });
         }
-        let there = resolve::there(&destination.repository, request.destination.target(), room);
+        let there = presence::there(&destination.repository, request.destination.target(), room);
         let there = Stage::Resolve.run(tally, there).await?;
         let (root, filtered_from) = match &options.platforms {
             None => {
@@ -336,12 +336,6 @@ impl Task<'_> {
         Ok(Resolved { there, root, filtered_from, foreseen: None })
     }
 
-    /// Whether cosign's tags are looked at of an image that was there before: what was attached after a push comes by events
-    /// of its own.
-    fn looks_closely(&self) -> bool {
-        !self.request.heard || self.request.tried
-    }
-
     /// What the source tag points to now, if that is not `digest` any more.
     ///
     /// Asked after the tag was put: an older and slower sync may have put the tag after a newer one did, so whoever
@@ -350,7 +344,7 @@ impl Task<'_> {
         if self.request.source.digest().is_some() {
             return Ok(None);
         }
-        let now = resolve::there(&self.source.repository, self.request.source.target(), &self.room);
+        let now = presence::there(&self.source.repository, self.request.source.target(), &self.room);
         let now = Stage::Resolve.run(self.tally, now).await?;
         Ok(now.filter(|now| now != digest))
     }

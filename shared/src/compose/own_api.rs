@@ -8,7 +8,6 @@ use crate::{
     ecr::{EcrArchive, EcrListing, EcrScans},
     error::Error,
     oci::Digest,
-    registry::Listing,
     request::Scan,
     sync::{ManifestPresence, ScanFindings, SourceDiagnosis, Withheld},
     transport::Meter,
@@ -48,10 +47,7 @@ pub(super) struct OwnManifests {
 }
 
 impl ManifestPresence for OwnManifests {
-    fn held<'a>(&'a self, targets: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Digest>, Error>> {
-        Box::pin(async move {
-            let found = self.listing.digests(&self.name, targets).await?;
-            Ok(found.into_iter().filter_map(|(target, digest)| Some((target, digest?))).collect())
-        })
+    fn held<'a>(&'a self, targets: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Option<Digest>>, Error>> {
+        Box::pin(self.listing.held(&self.name, targets))
     }
 }

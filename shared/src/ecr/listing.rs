@@ -12,7 +12,7 @@ use std::{
 
 use aws_sdk_ecr::{
     error::ProvideErrorMetadata,
-    types::{DescribeImagesFilter, ImageIdentifier, TagStatus},
+    types::{DescribeImagesFilter, ImageFailure, ImageFailureCode, ImageIdentifier, TagStatus},
 };
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 
@@ -103,6 +103,16 @@ impl EcrListing {
         }
     }
 
+    /// What a repository has under `targets`, tags or digests; `None`: nothing. Where that can't be told, it is missing.
+    ///
+    /// # Errors
+    /// The API gives no answer.
+    pub async fn held(&self, repository: &str, targets: &[String]) -> Result<HashMap<String, Option<Digest>>, Error> {
+        let calls: Vec<_> = targets.chunks(IMAGES_PER_CALL).map(|chunk| self.batch(repository, chunk)).collect();
+        let answers: Vec<_> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
     /// One call; pushing needs its right anyway, and it tells what is missing without an error.
     async fn batch(&self, repository: &str, targets: &[String]) -> Result<Vec<(String, Option<Digest>)>, Error> {
         let ids = targets.iter().map(|target| {
@@ -116,7 +126,9 @@ impl EcrListing {
             .set_accepted_media_types(Some(accepted()));
         let answer = match call.customize().interceptor(CountCalls::on(&self.meter)).send().await {
             Ok(answer) => answer,
-            Err(error) if error.code() == Some("RepositoryNotFoundException") => return Ok(Vec::new()),
+            Err(error) if error.code() == Some("RepositoryNotFoundException") => {
+                return Ok(targets.iter().map(|target| (target.clone(), None)).collect());
+            }
             Err(error) => {
                 let place = self.api.place();
                 let doing = format!("looking for images in ECR repository {repository} (ecr:BatchGetImage, {place})");
@@ -125,11 +137,22 @@ impl EcrListing {
         };
         // One entry may answer for a tag and for the digest that it points to.
         let asked: HashSet<&str> = targets.iter().map(String::as_str).collect();
-        let found = answer.images().iter().filter_map(|image| image.image_id()).flat_map(|id| {
-            let named = [id.image_tag(), id.image_digest()].into_iter().flatten().filter(|name| asked.contains(name));
-            named.map(|name| (name.to_owned(), id.image_digest().and_then(|digest| digest.parse().ok())))
-        });
-        Ok(found.collect())
+        let named = |id: &ImageIdentifier| {
+            let names = [id.image_tag(), id.image_digest()].into_iter().flatten();
+            names.filter(|name| asked.contains(name)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let mut told = Vec::with_capacity(targets.len());
+        for image in answer.images() {
+            let Some(id) = image.image_id() else { continue };
+            let Some(digest) = id.image_digest().and_then(|digest| digest.parse::<Digest>().ok()) else { continue };
+            told.extend(named(id).into_iter().map(|name| (name, Some(digest.clone()))));
+        }
+        // Any other failure says nothing of whether there is one.
+        let missing = |failure: &&ImageFailure| failure.failure_code() == Some(&ImageFailureCode::ImageNotFound);
+        for id in answer.failures().iter().filter(missing).filter_map(ImageFailure::image_id) {
+            told.extend(named(id).into_iter().map(|name| (name, None)));
+        }
+        Ok(told)
     }
 }
 
@@ -157,9 +180,8 @@ impl Listing for EcrListing {
         targets: &'a [String],
     ) -> BoxFuture<'a, Result<HashMap<String, Option<Digest>>, Error>> {
         Box::pin(async move {
-            let calls: Vec<_> = targets.chunks(IMAGES_PER_CALL).map(|chunk| self.batch(repository, chunk)).collect();
-            let answers: Vec<_> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
-            Ok(answers.into_iter().flatten().collect())
+            let told = self.held(repository, targets).await?;
+            Ok(told.into_iter().filter(|(_, digest)| digest.is_some()).collect())
         })
     }
 

@@ -43,8 +43,8 @@ pub struct Destination {
 
 /// Tells of many manifests at once what a repository has.
 pub trait ManifestPresence: Send + Sync {
-    /// The digests that it has under `targets`, tags or digests. What is missing in the answer is not there.
-    fn held<'a>(&'a self, targets: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Digest>, Error>>;
+    /// The digests that it has under `targets`, tags or digests; `None`: nothing. What is missing in the answer is not known.
+    fn held<'a>(&'a self, targets: &'a [String]) -> BoxFuture<'a, Result<HashMap<String, Option<Digest>>, Error>>;
 }
 
 /// Creates the repository that an image goes to.

@@ -55,7 +55,7 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
             let outcome = if tally.has_pushed_referrers() { Outcome::Synced } else { Outcome::Current };
             let digest = match request.source.digest() {
                 Some(digest) => digest.clone(),
-                None => super::resolve::there(&source.repository, request.source.target(), room).await?.ok_or_else(
+                None => super::presence::there(&source.repository, request.source.target(), room).await?.ok_or_else(
                     || {
                         Error::new(
                             ErrorType::SourceNotFound,

@@ -1,27 +1,48 @@
-//! What the destination has under tags and digests, as far as it was asked.
+//! What a repository has under tags and digests, and what is known of that already.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use super::{Destination, resolve};
+use super::Destination;
 use crate::{
     error::{Error, ErrorType},
     limits::ManifestRoom,
     oci::Digest,
+    registry::Repository,
 };
 
 /// Manifests of over this many bytes are not asked for together with others: an answer holds those that are there, a hundred
-/// of them at most. Chosen: an image of a hundred layers has less, and a hundred such manifests fit into the smallest function.
-const MOST_BYTES: u64 = 32 * 1024;
+/// of them at most, two at a time. Chosen: an image of eighty layers has less, and so many fit into the smallest function.
+const MOST_BYTES: u64 = 16 * 1024;
+
+/// How long is waited to be told of many at once; to be told of each takes no longer than that. Chosen: one try of a call.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a manifest of `size` bytes is asked for together with others.
 pub(super) fn is_small(size: u64) -> bool {
     size <= MOST_BYTES
 }
 
+/// The digest that a repository has under `target`, if anything.
+pub(super) async fn there(repository: &Repository, target: &str, room: &ManifestRoom) -> Result<Option<Digest>, Error> {
+    match repository.head_manifest(target).await? {
+        None => Ok(None),
+        Some(head) if head.digest.is_some() => Ok(head.digest),
+        // Registries of before OCI 1.1 need not say it; the bytes do.
+        Some(_) => Ok(Some(repository.manifest(target, None, room).await?.digest)),
+    }
+}
+
 /// Answers of the destination about its manifests. They are of the moment when it was asked, so nobody keeps them for longer
 /// than one look at an image.
 #[derive(Debug, Default)]
-pub(super) struct Presence(HashMap<String, Option<Digest>>);
+pub(super) struct Presence {
+    answers: HashMap<String, Option<Digest>>,
+    /// Whether it could not be asked for many at once.
+    is_silent: bool,
+}
 
 impl Presence {
     /// Asks for those of `targets`, tags or digests, that are not known yet, where the destination tells of many at once. Where
@@ -34,34 +55,38 @@ impl Presence {
         destination: &Destination,
         targets: impl IntoIterator<Item = String>,
     ) -> Result<(), Error> {
-        let Some(manifests) = &destination.manifests else { return Ok(()) };
-        let unknown: Vec<String> = targets.into_iter().filter(|target| !self.0.contains_key(target)).collect();
+        let Some(manifests) = destination.manifests.as_ref().filter(|_| !self.is_silent) else { return Ok(()) };
+        let unknown: HashSet<String> =
+            targets.into_iter().filter(|target| !self.answers.contains_key(target)).collect();
         // One alone is asked for with a `HEAD`, which answers without the manifest.
         if unknown.len() < 2 {
             return Ok(());
         }
-        let repository = &destination.repository;
-        let found = repository.run().deadline.bound(manifests.held(&unknown)).await.map_err(|_| {
+        let unknown: Vec<String> = unknown.into_iter().collect();
+        let (repository, asked) = (&destination.repository, tokio::time::timeout(PATIENCE, manifests.held(&unknown)));
+        let told = repository.run().deadline.bound(asked).await.map_err(|_| {
             let text = format!("asking {repository} for its manifests: the invocation's time ran out");
             Error::new(ErrorType::DeadlineExceeded, text)
         })?;
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::debug!(reason = %error, "manifests are asked for one by one");
+        let reason = match told {
+            Ok(Ok(told)) => {
+                self.answers.extend(told);
                 return Ok(());
             }
+            Ok(Err(error)) => error.message,
+            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
         };
-        self.0.extend(unknown.into_iter().map(|target| (target.clone(), found.get(&target).cloned())));
+        tracing::debug!(reason, "manifests are asked for one by one");
+        self.is_silent = true;
         Ok(())
     }
 
-    /// What it has under `target`; the outer `None`: it was not asked.
+    /// What it has under `target`; the outer `None`: that is not known.
     pub(super) fn of(&self, target: &str) -> Option<Option<&Digest>> {
-        self.0.get(target).map(Option::as_ref)
+        self.answers.get(target).map(Option::as_ref)
     }
 
-    /// The same, asked for now if it was not yet.
+    /// The same, asked for now if it is not known.
     pub(super) async fn there(
         &self,
         destination: &Destination,
@@ -70,7 +95,7 @@ impl Presence {
     ) -> Result<Option<Digest>, Error> {
         match self.of(target) {
             Some(known) => Ok(known.cloned()),
-            None => resolve::there(&destination.repository, target, room).await,
+            None => there(&destination.repository, target, room).await,
         }
     }
 }

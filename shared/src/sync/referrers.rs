@@ -16,7 +16,7 @@ pub(super) use foresee::Foreseen;
 use futures::{StreamExt, stream};
 pub(super) use look::types_of;
 
-use super::{Syncer, Task, inventory, inventory::Held, plan::Plan, publish, resolve, resolve::ManifestTree, transfer};
+use super::{Syncer, Task, inventory, inventory::Held, plan::Plan, presence, publish, resolve::ManifestTree, transfer};
 use crate::{
     error::{Class, Error, ErrorType},
     limits::CommitGate,
@@ -89,7 +89,9 @@ pub(super) async fn of_new(
                 match required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of))) {
                     None => return Ok(Some(Ok(attached))),
                     // A refusal is for good, so it is of what is there now.
-                    Some(_) if cosign != CosignTags::Now => (cosign, foreseen) = (CosignTags::Now, None),
+                    Some(_) if cosign != CosignTags::Now || foreseen.is_some() => {
+                        (cosign, foreseen) = (CosignTags::Now, None)
+                    }
                     Some(wanted) => return Err(lacks(task.request, digest, wanted)),
                 }
             }
@@ -109,13 +111,14 @@ fn as_asked(task: &Task<'_>, root: &Digest) -> CosignTags {
     if is_asked_for { CosignTags::AsAsked } else { CosignTags::Now }
 }
 
-/// Which of cosign's tags are looked at of an image that the destination has: those that came with events have brought what
-/// they tell of, so that it takes a reason.
-pub(super) fn cosign_of_there(task: &Task<'_>, root: &Digest, is_due: bool) -> CosignTags {
+/// Which of cosign's tags are looked at of an image that the destination has: what was attached after a push comes by events
+/// of its own, so that it takes a reason.
+pub(super) fn cosign_of_there(task: &Task<'_>, root: &Digest, was_there: bool) -> CosignTags {
+    let is_due = !was_there || !task.request.heard || task.request.tried;
     if is_due { as_asked(task, root) } else { CosignTags::Ignored }
 }
 
-/// What is attached to an image that the destination has; cosign's tags are looked at where that `is_due`.
+/// What is attached to an image that the destination has; `was_there`: not by this sync.
 ///
 /// # Errors
 /// It is more than is copied.
@@ -123,15 +126,18 @@ pub(super) async fn of_there(
     task: &Task<'_>,
     root: &Digest,
     known: &[Manifest],
-    is_due: bool,
+    was_there: bool,
     foreseen: Option<&Foreseen>,
 ) -> Result<Findings, Error> {
     if !task.request.options.referrers.wanted() {
         return Ok(None);
     }
-    let cosign = cosign_of_there(task, root, is_due);
+    let cosign = cosign_of_there(task, root, was_there);
     match of_all(task, root, known, false, cosign, false, foreseen).await {
-        Ok(attached) => Ok(Some(Ok(attached))),
+        Ok(mut attached) => {
+            attached.was_there = was_there;
+            Ok(Some(Ok(attached)))
+        }
         Err(Trouble::Refused(error)) => Err(error),
         Err(Trouble::Failed(error)) => Ok(Some(Err(error))),
     }
@@ -171,8 +177,9 @@ pub(super) async fn follow(
         let mut attached = found?;
         for _ in 0..MOST_LOOKS {
             let (image, since) = (std::mem::take(&mut attached.image), attached.since);
+            let nothing_new = attached.was_there && attached.waves.iter().all(Vec::is_empty);
             let moved = attach(syncer, task, attached).await?;
-            if !moved && since.elapsed() < LOOK_AGAIN {
+            if nothing_new || !moved && since.elapsed() < LOOK_AGAIN {
                 return Ok(());
             }
             // What was attached meanwhile had an event of its own, which may have found no image here yet.
@@ -311,6 +318,6 @@ async fn put(
     };
     publish::put(root, tag, repository, gate, &done).await?;
     // As with an image's tag: whoever moved it looks once more.
-    let now = resolve::there(&task.source.repository, tag, &task.room).await?;
+    let now = presence::there(&task.source.repository, tag, &task.room).await?;
     Ok(now.is_some_and(|now| now != root.digest))
 }

@@ -16,7 +16,7 @@ use std::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Ends, RequestCounts, Source, publish, resolve};
+use super::{Ends, RequestCounts, Source, presence, publish};
 use crate::{
     deadline::Deadline,
     error::{Error, ErrorType},
@@ -172,7 +172,7 @@ impl Task<'_> {
         let Self { request, tags, .. } = self;
         let (tag, digest) = (request.destination.target(), &request.digest);
         let at_source = self.at_source().await?;
-        let there = resolve::there(&tags.repository, tag, &self.room).await?;
+        let there = presence::there(&tags.repository, tag, &self.room).await?;
         let there = match (at_source, there) {
             // Nobody else may know that it is lacking: an earlier try that was broken off has perhaps removed it.
             (Some(now), None) => return Ok(End { source_is_back: true, ..kept(now) }),
@@ -250,7 +250,7 @@ impl Task<'_> {
     /// What speaks for the source's having the tag, in words; `None`: it hasn't.
     async fn at_source(&self) -> Result<Option<String>, Error> {
         let tag = self.request.source.target();
-        if let Some(now) = resolve::there(&self.source.repository, tag, &self.room).await? {
+        if let Some(now) = presence::there(&self.source.repository, tag, &self.room).await? {
             return Ok(Some(format!("the source has the tag again, at {now}")));
         }
         // ECR answers the same 404 for an image that is archived.
@@ -287,7 +287,7 @@ impl Task<'_> {
     async fn kept_by(&self, image: &Manifest, other: &str) -> Result<End, Error> {
         let Self { request, tags, .. } = self;
         let (tag, digest) = (request.destination.target(), &request.digest);
-        let still = resolve::there(&tags.repository, other, &self.room).await;
+        let still = presence::there(&tags.repository, other, &self.room).await;
         if matches!(still, Ok(Some(there)) if there == *digest) {
             return Ok(untagged());
         }
@@ -326,7 +326,7 @@ impl Task<'_> {
     async fn put_back(&self, image: &Manifest, why: &str) -> Result<bool, Error> {
         let Self { request, tags, .. } = self;
         let tag = request.destination.target();
-        let now = resolve::there(&tags.repository, tag, &self.room).await;
+        let now = presence::there(&tags.repository, tag, &self.room).await;
         let is_free = now.is_ok_and(|now| now.is_none_or(|now| now == image.digest));
         let target = if is_free { tag } else { image.digest.as_str() };
         // The registry had it a moment ago, and says itself whether what it lists is there still.

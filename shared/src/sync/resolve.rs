@@ -61,16 +61,6 @@ impl ManifestTree {
     }
 }
 
-/// The digest that a repository has under `target`, if anything.
-pub(super) async fn there(repository: &Repository, target: &str, room: &ManifestRoom) -> Result<Option<Digest>, Error> {
-    match repository.head_manifest(target).await? {
-        None => Ok(None),
-        Some(head) if head.digest.is_some() => Ok(head.digest),
-        // Registries of before OCI 1.1 need not say it; the bytes do.
-        Some(_) => Ok(Some(repository.manifest(target, None, room).await?.digest)),
-    }
-}
-
 /// Finds out what the source reference points to now.
 ///
 /// The destination was asked first: where it has nothing under the name, the source's manifest is needed anyway and a
@@ -174,8 +164,17 @@ pub(super) async fn tree(
     Ok(ManifestTree { manifests, present, only_tag: false })
 }
 
-/// The children that are asked for together.
-pub(super) fn small(children: &[Child]) -> impl Iterator<Item = String> {
+/// What a destination that tells of many manifests at once is asked of an image: of an index, which is not refused for its
+/// size; a single one is told by its blobs.
+pub(super) fn asked_together(root: &Manifest) -> Vec<String> {
+    if !root.is_index || root.children.len() > MAX_MANIFESTS {
+        return Vec::new();
+    }
+    let own = is_small(root.bytes.len() as u64).then(|| root.digest.to_string());
+    own.into_iter().chain(small(&root.children)).collect()
+}
+
+fn small(children: &[Child]) -> impl Iterator<Item = String> {
     children.iter().filter(|child| is_small(child.size)).map(|child| child.digest.to_string())
 }
 
@@ -193,11 +192,7 @@ async fn is_whole(
     if !proves {
         return Ok(false);
     }
-    presence.ask(destination, small(&root.children)).await?;
-    // Where an index keeps its children, one that lacks says that the index does.
-    if root.children.iter().any(|child| presence.of(child.digest.as_str()) == Some(None)) {
-        return Ok(false);
-    }
+    presence.ask(destination, asked_together(root)).await?;
     Ok(presence.there(destination, root.digest.as_str(), room).await?.is_some())
 }
 
@@ -240,10 +235,11 @@ async fn child(
 
 /// Whether the destination has a child, and all below it.
 async fn holds(repository: &Repository, child: &Child, presence: &Presence) -> Result<bool, Error> {
-    let keeps_children = repository.client().provider.keeps_children();
+    // Known beforehand at ECR alone, which keeps the children of what it has.
     if let Some(known) = presence.of(child.digest.as_str()) {
-        return Ok(known.is_some() && (!child.is_index || keeps_children));
+        return Ok(known.is_some());
     }
+    let keeps_children = repository.client().provider.keeps_children();
     let head = repository.head_manifest(child.digest.as_str()).await?;
     Ok(head.is_some_and(|head| !(head.is_index || child.is_index) || keeps_children))
 }

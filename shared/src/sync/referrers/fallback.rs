@@ -14,7 +14,7 @@ use crate::{
     limits::CommitGate,
     oci::{Digest, Manifest, OCI_INDEX, Referrer, merged_referrers, read_referrers, referrers_tag},
     registry::Repository,
-    sync::{Destination, Task, publish, resolve},
+    sync::{Destination, Task, presence, publish},
 };
 
 /// How often a list is written before it is given up. Chosen: each failure means that somebody else wrote it.
@@ -86,7 +86,7 @@ async fn write(
             let text = format!("{repository}: what stands under {tag} can't be added to: it {error}");
             Error::new(ErrorType::ManifestInvalid, text)
         })?;
-        if resolve::there(repository, &tag, &task.room).await? != there.map(|index| index.digest) {
+        if presence::there(repository, &tag, &task.room).await? != there.map(|index| index.digest) {
             writes += 1;
             continue;
         }

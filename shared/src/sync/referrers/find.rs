@@ -41,6 +41,8 @@ pub(in crate::sync) struct Attached {
     pub(super) present: Vec<Digest>,
     /// The types of what is attached to each subject.
     types: HashMap<Digest, Vec<String>>,
+    /// Whether the destination had the image before this sync.
+    pub(super) was_there: bool,
     /// The image's own manifests, to look again.
     pub(super) image: Vec<Digest>,
     /// When it was looked.
@@ -111,7 +113,7 @@ pub(in crate::sync) async fn find(
     let finder = Finder::new(task, foreseen.tags(task, cosign).await?, typed, foreseen);
     let image = subjects.iter().map(|subject| subject.digest.clone()).collect();
     let (waves, present, types) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut attached = Attached { waves, present, types, image, since: foreseen.since };
+    let mut attached = Attached { waves, present, types, was_there: false, image, since: foreseen.since };
     let mut seen: HashSet<Digest> = subjects.iter().map(|subject| subject.digest.clone()).collect();
     let (mut level, mut count) = (subjects, 0);
     while !level.is_empty() {

@@ -1,7 +1,10 @@
 //! What the destination will be asked for, found before it is asked: where its registry tells of many manifests at once, one
 //! question does for the image and all that is attached to it.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    pin::pin,
+};
 
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
@@ -11,12 +14,17 @@ use crate::{
     error::Error,
     oci::{Digest, Manifest, Referrer, cosign_tags},
     registry::AttachedTags,
+    request::Referrers,
     sync::{
         Task,
         presence::{Presence, is_small},
         resolve,
     },
 };
+
+/// Tags of cosign's that are asked for together with others: how large their manifests are is not known. Chosen: far more
+/// than images have.
+const MOST_TAGS: usize = 100;
 
 /// What is known beforehand of what is attached to an image.
 pub(in crate::sync) struct Foreseen {
@@ -38,12 +46,12 @@ impl Foreseen {
     /// # Errors
     /// The destination can't be asked. What lists of the source fail with is told to who needs them.
     pub(in crate::sync) async fn of_image(task: &Task<'_>, root: &Manifest, cosign: CosignTags) -> Result<Self, Error> {
-        // The root's own digest is not among them: its children tell of it where it is not there under the name.
-        let mut targets: Vec<String> = resolve::small(&root.children).collect();
+        let mut targets = resolve::asked_together(root);
         if is_small(root.bytes.len() as u64) {
             targets.push(task.request.destination.target().to_owned());
         }
-        let children = root.children.iter().map(|child| child.digest.clone());
+        // What has more children is refused, and before that asked for nothing.
+        let children = root.children.iter().take(MAX_MANIFESTS).map(|child| child.digest.clone());
         let subjects = children.chain([root.digest.clone()]).collect();
         let mut foreseen = Self::nothing(task, cosign).await;
         foreseen.look_ahead(task, subjects, targets).await?;
@@ -59,8 +67,8 @@ impl Foreseen {
     }
 
     async fn nothing(task: &Task<'_>, cosign: CosignTags) -> Self {
-        let since = Instant::now();
         let tags = tags(task, cosign).await;
+        let since = Instant::now();
         Self { cosign, tags, lists: HashMap::new(), presence: Presence::default(), since }
     }
 
@@ -90,36 +98,51 @@ impl Foreseen {
             return Ok(());
         }
         let wanted = &request.options.referrers;
-        let mut seen: HashSet<Digest> = subjects.iter().cloned().collect();
-        let mut level = subjects;
-        for _ in 0..=MAX_DEPTH {
-            let lists = level.iter().map(|subject| source.repository.referrers(subject, MAX_MANIFESTS));
-            let lists: Vec<_> = stream::iter(lists).buffered(AT_ONCE).collect().await;
-            // What stands in for the API may name what refers to something else, and failures are told later.
-            let is_told = lists.iter().all(|list| matches!(list, Ok(Some(_))));
-            let named = lists.iter().flatten().flatten().flatten();
-            let named = named.filter(|referrer| wanted.may_take(referrer.artifact_type.as_deref()));
+        let mut seen = HashSet::new();
+        let mut level: Vec<Digest> = subjects.into_iter().filter(|subject| seen.insert(subject.clone())).collect();
+        let (mut subjects, mut named, mut depth) = (level.clone(), 0, 0);
+        'levels: while !level.is_empty() && depth <= MAX_DEPTH {
+            let asked = level.into_iter().map(async |subject| {
+                let list = source.repository.referrers(&subject, MAX_MANIFESTS).await;
+                (subject, list)
+            });
+            let mut lists = pin!(stream::iter(asked).buffered(AT_ONCE));
             let mut next = Vec::new();
-            for referrer in named {
-                if !seen.insert(referrer.digest.clone()) {
-                    continue;
+            while let Some((subject, list)) = lists.next().await {
+                // What is not told, or is too much, is told or refused when it is needed; and what stands in for the API may
+                // name what refers to something else.
+                let is_told = matches!(&list, Ok(Some(_)));
+                let listed = list.iter().flatten().flatten();
+                for referrer in listed.filter(|referrer| is_sure(wanted, referrer)) {
+                    named += 1;
+                    if seen.insert(referrer.digest.clone()) {
+                        next.push(referrer.digest.clone());
+                        let is_known = destination.repository.sent_lately(&referrer.digest);
+                        let asks = !is_known && referrer.size.is_some_and(is_small);
+                        targets.extend(asks.then(|| referrer.digest.to_string()));
+                    }
                 }
-                let is_known = destination.repository.sent_lately(&referrer.digest);
-                if !is_known && referrer.size.is_some_and(is_small) {
-                    targets.push(referrer.digest.to_string());
+                self.lists.insert(subject, list);
+                if !is_told || named > MAX_MANIFESTS {
+                    break 'levels;
                 }
-                next.push(referrer.digest.clone());
             }
-            self.lists.extend(level.into_iter().zip(lists));
-            if next.is_empty() || !is_told || seen.len() > 2 * MAX_MANIFESTS {
-                break;
-            }
-            level = next;
+            subjects.extend_from_slice(&next);
+            (level, depth) = (next, depth + 1);
         }
         if let Ok(Some(tags)) = &self.tags {
-            targets.extend(seen.iter().flat_map(cosign_tags).filter(|tag| tags.may_have(tag)));
+            let tagged = subjects.iter().flat_map(cosign_tags).filter(|tag| tags.may_have(tag));
+            targets.extend(tagged.take(MOST_TAGS));
         }
         self.presence.ask(destination, targets).await
+    }
+}
+
+/// Whether a referrer is copied, whatever its manifest says.
+fn is_sure(wanted: &Referrers, referrer: &Referrer) -> bool {
+    match &referrer.artifact_type {
+        Some(of) => wanted.may_take(Some(of)),
+        None => *wanted == Referrers::All(true),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     oci::{Digest, Manifest, Referrer, cosign_tags, read_referrers, referrers_tag},
     registry::AttachedTags,
     request::ExistingTag,
-    sync::{Task, resolve},
+    sync::{Task, presence, resolve},
 };
 
 /// Candidates that are looked at at once.
@@ -230,7 +230,7 @@ impl<'t> Finder<'t> {
         };
         let now = match there {
             None => None,
-            Some(_) => match resolve::there(&source.repository, tag, room).await? {
+            Some(_) => match presence::there(&source.repository, tag, room).await? {
                 None => return Ok(Tagged::Gone),
                 now => now,
             },
