@@ -12,6 +12,7 @@ use std::{
 
 use aws_sdk_ecr::{
     error::ProvideErrorMetadata,
+    operation::batch_get_image::BatchGetImageOutput,
     types::{DescribeImagesFilter, ImageFailure, ImageFailureCode, ImageIdentifier, TagStatus},
 };
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -135,25 +136,30 @@ impl EcrListing {
                 return Err(failure(&doing, &error));
             }
         };
-        // One entry may answer for a tag and for the digest that it points to.
-        let asked: HashSet<&str> = targets.iter().map(String::as_str).collect();
-        let named = |id: &ImageIdentifier| {
-            let names = [id.image_tag(), id.image_digest()].into_iter().flatten();
-            names.filter(|name| asked.contains(name)).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let mut told = Vec::with_capacity(targets.len());
-        for image in answer.images() {
-            let Some(id) = image.image_id() else { continue };
-            let Some(digest) = id.image_digest().and_then(|digest| digest.parse::<Digest>().ok()) else { continue };
-            told.extend(named(id).into_iter().map(|name| (name, Some(digest.clone()))));
-        }
-        // Any other failure says nothing of whether there is one.
-        let missing = |failure: &&ImageFailure| failure.failure_code() == Some(&ImageFailureCode::ImageNotFound);
-        for id in answer.failures().iter().filter(missing).filter_map(ImageFailure::image_id) {
-            told.extend(named(id).into_iter().map(|name| (name, None)));
-        }
-        Ok(told)
+        Ok(told(&answer, targets))
     }
+}
+
+/// What an answer says of `targets`; of some of them it may say nothing.
+fn told(answer: &BatchGetImageOutput, targets: &[String]) -> Vec<(String, Option<Digest>)> {
+    // One entry may answer for a tag and for the digest that it points to.
+    let asked: HashSet<&str> = targets.iter().map(String::as_str).collect();
+    let named = |id: &ImageIdentifier| {
+        let names = [id.image_tag(), id.image_digest()].into_iter().flatten();
+        names.filter(|name| asked.contains(name)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut told = Vec::with_capacity(targets.len());
+    for image in answer.images() {
+        let Some(id) = image.image_id() else { continue };
+        let Some(digest) = id.image_digest().and_then(|digest| digest.parse::<Digest>().ok()) else { continue };
+        told.extend(named(id).into_iter().map(|name| (name, Some(digest.clone()))));
+    }
+    // Any other failure says nothing of whether there is one.
+    let missing = |failure: &&ImageFailure| failure.failure_code() == Some(&ImageFailureCode::ImageNotFound);
+    for id in answer.failures().iter().filter(missing).filter_map(ImageFailure::image_id) {
+        told.extend(named(id).into_iter().map(|name| (name, None)));
+    }
+    told
 }
 
 /// The media types that an image may have; without them ECR may convert what it answers.
@@ -191,5 +197,46 @@ impl Listing for EcrListing {
 
     fn tells_times(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ecr::types::Image;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_tells_of_tags_and_digests_and_only_not_found_means_that_there_is_none() {
+        let digest = |of: &str| Digest::of(of.as_bytes()).to_string();
+        let id = |digest: Option<&str>, tag: Option<&str>| {
+            ImageIdentifier::builder()
+                .set_image_digest(digest.map(str::to_owned))
+                .set_image_tag(tag.map(str::to_owned))
+                .build()
+        };
+        let failure = |id, code| ImageFailure::builder().image_id(id).failure_code(code).build();
+        let image = |id| Image::builder().image_id(id).build();
+        let (both, child) = (digest("both"), digest("child"));
+        let (gone, closed, silent) = (digest("gone"), digest("closed"), digest("silent"));
+        let answer = BatchGetImageOutput::builder()
+            // ECR may or may not answer twice for a tag and its digest, and name a tag that nobody asked for.
+            .images(image(id(Some(&both), Some("v1"))))
+            .images(image(id(Some(&child), Some("other"))))
+            .failures(failure(id(None, Some("v2")), ImageFailureCode::ImageNotFound))
+            .failures(failure(id(Some(&gone), None), ImageFailureCode::ImageNotFound))
+            .failures(failure(id(Some(&closed), None), ImageFailureCode::KmsError))
+            .build();
+        let targets = ["v1", "v2", &both, &child, &gone, &closed, &silent].map(str::to_owned);
+        let told: HashMap<_, _> = told(&answer, &targets).into_iter().collect();
+        let parsed = |text: &String| text.parse::<Digest>().ok();
+        let expected = HashMap::from([
+            ("v1".to_owned(), parsed(&both)),
+            ("v2".to_owned(), None),
+            (both.clone(), parsed(&both)),
+            (child.clone(), parsed(&child)),
+            (gone, None),
+        ]);
+        assert_eq!(told, expected);
     }
 }

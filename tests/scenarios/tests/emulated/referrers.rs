@@ -1,6 +1,6 @@
 //! What is attached to an image comes along: signatures, SBOMs, attestations, and what is attached to those.
 
-use emulator::{Action, Builder, Fault, Image, Kind, Layer, Personality, Registry};
+use emulator::{Action, Builder, Fault, Image, Index, Kind, Layer, Personality, Registry};
 use scenarios::{Outcome, World};
 use serde_json::json;
 
@@ -259,6 +259,37 @@ async fn types_are_chosen_by_rules_and_by_messages() {
     .await;
 }
 
+/// A plain destination, or ECR, which is asked in another way.
+async fn plain_or_ecr(number: usize) -> World {
+    let world = match number {
+        0 => World::to(Personality::Plain, |plain| plain).await,
+        _ => World::ecr(|destination| destination).await,
+    };
+    world.destination.store().create_repository("mirror/team/app");
+    world
+}
+
+#[tokio::test]
+async fn a_source_whose_lists_fail_is_not_asked_for_all_of_them() {
+    watched(async {
+        let mut world = plain_or_ecr(1).await;
+        world.config["limits"] = json!({ "max_attempts": 2 });
+        let images: Vec<_> = (1..25).map(Image::small).collect();
+        let index = Index::of(&images.iter().collect::<Vec<_>>());
+        index.push_to(world.source.store(), "team/app", "v1");
+        world.source.faults().add(Fault::on(Kind::Referrers).forever().then(Action::status(503)));
+        let mut function = world.function("on-push", &[]).await;
+        let (error_type, message) = failed(&mut function, push_event("team/app", "v1", &index.digest)).await;
+        assert_eq!(error_type, "Unavailable", "{message}");
+        assert!(message.contains("is in place"), "{message}");
+        world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
+        // Those that are asked for at once, before and when it is needed.
+        let asked = world.source.journal().count(Kind::Referrers);
+        assert!(asked <= 2 * 2 * 8, "{asked} requests for lists of {} manifests", index.children.len() + 1);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_failure_leaves_the_image_in_place_says_so_and_may_be_tried_again() {
     watched(async {
@@ -267,8 +298,8 @@ async fn a_failure_leaves_the_image_in_place_says_so_and_may_be_tried_again() {
             (false, Fault::on(Kind::ManifestPut).path("manifests/sha256").forever().then(Action::status(503))),
             (false, Fault::on(Kind::ManifestPut).path(".sig").forever().then(Action::status(500))),
         ];
-        for (at_source, fault) in faults {
-            let mut world = World::to(Personality::Plain, |plain| plain).await;
+        for (number, (at_source, fault)) in faults.into_iter().flat_map(|each| [each.clone(), each]).enumerate() {
+            let mut world = plain_or_ecr(number % 2).await;
             world.config["limits"] = json!({ "max_attempts": 2 });
             let image = Image::small(1);
             image.push_to(world.source.store(), "team/app", "v1");
@@ -351,35 +382,40 @@ async fn a_letter_that_is_moved_back_brings_what_is_attached_by_a_tag() {
     .await;
 }
 
+async fn required_and_not_attached(mut world: World) {
+    world.rule().insert("require_referrers".into(), json!([SIGNATURE, "application/spdx*"]));
+    let image = Image::small(1);
+    image.push_to(world.source.store(), "team/app", "v1");
+    let mut function = world.function("on-push", &[]).await;
+    for (artifact_type, missing) in [(SIGNATURE, SIGNATURE), (SBOM, "application/spdx*")] {
+        let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
+        assert_eq!(result["outcome"], "ignored", "{result}");
+        assert!(result["reason"].as_str().unwrap().contains(&format!("`{missing}`")), "{result}");
+        assert_eq!(world.destination.store().tag("mirror/team/app", "v1"), None);
+        assert_eq!(world.destination.journal().count(Kind::UploadStart), 0);
+        let attached = artifact(artifact_type, artifact_type, &image.descriptor());
+        attached.push_to(world.source.store(), "team/app", &attached.digest);
+    }
+    let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
+    assert_eq!((&result["outcome"], &result["referrers"]["pushed"]), (&json!("synced"), &json!(2)), "{result}");
+
+    // A message is no event that another one follows.
+    let mut fanout = world.function("fanout", &[]).await;
+    let bare = Image::small(2);
+    bare.push_to(world.source.store(), "team/app", "v2");
+    let body = json!({ "source": format!("{}/team/app:v2", world.source_host) });
+    let delivery = delivered(&world, &mut fanout, &body.to_string()).await;
+    assert!(matches!(delivery.outcome, Outcome::Ok(_)));
+    eventually("the failure is logged", || !logged_results(&fanout).is_empty()).await;
+    assert_eq!(logged_results(&fanout)[0]["error_type"], "ReferrerNotFound");
+}
+
 #[tokio::test]
 async fn what_is_required_and_not_attached_keeps_the_image_back() {
     watched(async {
-        let mut world = World::to(Personality::Plain, |plain| plain).await;
-        world.rule().insert("require_referrers".into(), json!([SIGNATURE, "application/spdx*"]));
-        let image = Image::small(1);
-        image.push_to(world.source.store(), "team/app", "v1");
-        let mut function = world.function("on-push", &[]).await;
-        for (artifact_type, missing) in [(SIGNATURE, SIGNATURE), (SBOM, "application/spdx*")] {
-            let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
-            assert_eq!(result["outcome"], "ignored", "{result}");
-            assert!(result["reason"].as_str().unwrap().contains(&format!("`{missing}`")), "{result}");
-            assert_eq!(world.destination.store().tag("mirror/team/app", "v1"), None);
-            assert_eq!(world.destination.journal().count(Kind::UploadStart), 0);
-            let attached = artifact(artifact_type, artifact_type, &image.descriptor());
-            attached.push_to(world.source.store(), "team/app", &attached.digest);
+        for number in [0, 1] {
+            required_and_not_attached(plain_or_ecr(number).await).await;
         }
-        let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
-        assert_eq!((&result["outcome"], &result["referrers"]["pushed"]), (&json!("synced"), &json!(2)), "{result}");
-
-        // A message is no event that another one follows.
-        let mut fanout = world.function("fanout", &[]).await;
-        let bare = Image::small(2);
-        bare.push_to(world.source.store(), "team/app", "v2");
-        let body = json!({ "source": format!("{}/team/app:v2", world.source_host) });
-        let delivery = delivered(&world, &mut fanout, &body.to_string()).await;
-        assert!(matches!(delivery.outcome, Outcome::Ok(_)));
-        eventually("the failure is logged", || !logged_results(&fanout).is_empty()).await;
-        assert_eq!(logged_results(&fanout)[0]["error_type"], "ReferrerNotFound");
     })
     .await;
 }

@@ -304,29 +304,37 @@ async fn a_referrer_that_is_an_index_comes_whole() {
 #[tokio::test]
 async fn what_is_too_much_is_refused_before_the_first_upload() {
     watched(async {
-        let world = World::to(Personality::Plain, |plain| plain).await;
-        let (many, deep) = (Image::small(1), Image::small(2));
-        many.push_to(world.source.store(), "team/app", "many");
-        for number in 0..1001 {
-            let artifact = artifact(SBOM, &number.to_string(), &many.descriptor());
-            artifact.push_to(world.source.store(), "team/app", &artifact.digest);
-        }
-        deep.push_to(world.source.store(), "team/app", "deep");
-        let mut subject = deep.descriptor();
-        for number in 0..9 {
-            let artifact = artifact(SIGNATURE, &format!("depth {number}"), &subject);
-            artifact.push_to(world.source.store(), "team/app", &artifact.digest);
-            subject = artifact.descriptor();
-        }
-        let mut function = world.function("on-push", &[]).await;
-        for (tag, image, reason) in [("many", &many, "over 1000"), ("deep", &deep, "over 8 deep")] {
-            let (error_type, message) = failed(&mut function, push_event("team/app", tag, &image.digest)).await;
-            assert_eq!(error_type, "ManifestInvalid", "{message}");
-            assert!(message.contains(reason) && message.contains("referrers"), "{message}");
-            assert_nothing_written(&world.destination);
+        for world in [World::to(Personality::Plain, |plain| plain).await, World::ecr(|destination| destination).await] {
+            too_much(&world).await;
         }
     })
     .await;
+}
+
+async fn too_much(world: &World) {
+    let (many, deep) = (Image::small(1), Image::small(2));
+    many.push_to(world.source.store(), "team/app", "many");
+    for number in 0..1001 {
+        let artifact = artifact(SBOM, &number.to_string(), &many.descriptor());
+        artifact.push_to(world.source.store(), "team/app", &artifact.digest);
+    }
+    deep.push_to(world.source.store(), "team/app", "deep");
+    let mut subject = deep.descriptor();
+    for number in 0..9 {
+        let artifact = artifact(SIGNATURE, &format!("depth {number}"), &subject);
+        artifact.push_to(world.source.store(), "team/app", &artifact.digest);
+        subject = artifact.descriptor();
+    }
+    let mut function = world.function("on-push", &[]).await;
+    for (tag, image, reason) in [("many", &many, "over 1000"), ("deep", &deep, "over 8 deep")] {
+        let (error_type, message) = failed(&mut function, push_event("team/app", tag, &image.digest)).await;
+        assert_eq!(error_type, "ManifestInvalid", "{message}");
+        assert!(message.contains(reason) && message.contains("referrers"), "{message}");
+        assert_nothing_written(&world.destination);
+        // The tag list, the lists of its depth, and no other of what is attached to it.
+        assert!(world.source.journal().len() < 40, "{}", world.source.journal().len());
+        world.forget();
+    }
 }
 
 #[tokio::test]

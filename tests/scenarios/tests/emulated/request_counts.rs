@@ -129,6 +129,25 @@ async fn an_index_of_which_ecr_has_a_part_is_asked_for_once_whatever_is_copied_w
 }
 
 #[tokio::test]
+async fn a_large_manifest_is_not_asked_for_together_with_others() {
+    watched(async {
+        let world = World::ecr(|destination| destination).await;
+        let layers = (0..150).map(|number| image::layer(number, 100));
+        let large = layers.fold(Image::builder(), image::ImageBuilder::layer).build();
+        assert!(large.manifest.len() > 16 * 1024);
+        let images = [large, Image::small(1), Image::small(2)];
+        let index = Index::of(&images.iter().collect::<Vec<_>>());
+        index.push_to(world.source.store(), "team/app", "v1");
+        world.destination.store().create_repository("mirror/team/app");
+        let mut function = world.function("on-push", &[]).await;
+        assert_eq!(pushed(&mut function, "team/app", "v1", &index.digest).await["outcome"], "synced");
+        assert_eq!(world.destination.journal().count(Kind::ManifestHead), 1, "the large one's");
+        assert_eq!(world.aws.count("ecr", "BatchGetImage"), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn where_ecrs_api_tells_nothing_of_manifests_each_is_asked_for() {
     watched(async {
         let world = World::ecr(|destination| destination).await;
@@ -142,6 +161,7 @@ async fn where_ecrs_api_tells_nothing_of_manifests_each_is_asked_for() {
         assert_eq!(result["outcome"], "synced", "{result}");
         world.destination.store().is_whole("mirror/team/app", "v1").unwrap();
         assert_eq!(world.destination.journal().count(Kind::ManifestHead), 4, "the tag, the index and its children");
+        assert_eq!(world.aws.count("ecr", "BatchGetImage"), 1, "it is not asked again");
         world.forget();
         assert_eq!(pushed(&mut function, "team/app", "v1", &index.digest).await["outcome"], "current");
         assert_eq!((world.aws.count("ecr", "BatchGetImage"), world.destination.journal().len()), (1, 1));
