@@ -45,9 +45,17 @@ fn message(world: &World) -> (String, String) {
     (of(&world.source_host), of(&world.destination_host))
 }
 
+/// Over either protocol: over HTTP/1.1 a registry that has answered closes while the rest of the blob is under way to it.
 async fn fails_for_good(case: Case) {
+    for http1 in [false, true] {
+        fails_over(case, http1).await;
+    }
+}
+
+async fn fails_over(case: Case, http1: bool) {
     // At ECR Public no upload would begin: its refusals of `HEAD` are a case of their own.
     let destination = Registry::builder(case.at).open().answer_blob_heads();
+    let destination = if http1 { destination.http1_only() } else { destination };
     let (mut world, image) = world_to(destination, case.provider, case.size).await;
     world.config["limits"] = json!({ "blob_concurrency": 1 });
     if let Some(bytes) = case.buffer_bytes {
@@ -68,7 +76,7 @@ async fn fails_for_good(case: Case) {
     for part in [case.said, "provider", &world.destination_host, REPOSITORY, image.layers[0].digest()] {
         assert!(text.contains(part), "{case:?}: `{part}` is not in: {text}");
     }
-    assert_eq!(result["retries"], 0, "{case:?}: no other try can do");
+    assert_eq!(result["retries"], 0, "{case:?}, HTTP/1.1 {http1}: no other try can do");
     assert_eq!(world.aws.sqs().messages("dead").len(), 1, "{case:?}: the message is not delivered again");
     let store = world.destination.store();
     assert_eq!((store.tag(REPOSITORY, "v1"), store.manifests(REPOSITORY).len()), (None, 0), "{case:?}");
