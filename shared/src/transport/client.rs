@@ -28,6 +28,11 @@ use crate::{deadline::Deadline, limits::Receiving};
 /// Between pings on an h2 connection that has streams open, and the least time for their answers. Chosen.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// What one h2 frame may bring at most, in bytes. Servers that send larger ones than the 16 KiB of the specification's default
+/// (Go's do) take less of both ends' time for a byte (`docs/benchmarks.md`, "Frames"). Chosen: what a copy's pipe holds, and
+/// less than a copy's lease has for one frame.
+const FRAME_BYTES: u32 = 256 * 1024;
+
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("transship/", env!("CARGO_PKG_VERSION")));
 
 /// How much an h2 connection may take in before it is read.
@@ -87,7 +92,8 @@ impl Clients {
             .pool_timer(TokioTimer::new())
             // A connection that died without a word would be used by every further try.
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(self.silence);
+            .http2_keep_alive_timeout(self.silence)
+            .http2_max_frame_size(FRAME_BYTES);
         match self.window {
             ReceiveWindow::Adaptive => builder.http2_adaptive_window(true),
             ReceiveWindow::Fixed(bytes) => {
