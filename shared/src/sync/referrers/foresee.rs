@@ -50,9 +50,12 @@ impl Foreseen {
         if is_small(root.bytes.len() as u64) {
             targets.push(task.request.destination.target().to_owned());
         }
-        // What has more children is refused, and before that asked for nothing.
-        let children = root.children.iter().take(MAX_MANIFESTS).map(|child| child.digest.clone());
-        let subjects = children.chain([root.digest.clone()]).collect();
+        let children = root.children.iter().map(|child| child.digest.clone());
+        // What has more is refused, and before that asked for nothing.
+        let subjects = match root.children.len() {
+            0..=MAX_MANIFESTS => children.chain([root.digest.clone()]).collect(),
+            _ => Vec::new(),
+        };
         let mut foreseen = Self::nothing(task, cosign).await;
         foreseen.look_ahead(task, subjects, targets).await?;
         Ok(foreseen)

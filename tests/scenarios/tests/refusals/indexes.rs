@@ -96,6 +96,8 @@ async fn an_index_of_too_many_or_too_large_manifests_is_refused_before_they_are_
             let refusal = refused(&world, &mut function, pushed(tag, &digest)).await;
             refusal.is("ManifestInvalid", &["team/app", &digest, part]);
             assert_eq!(world.source.journal().count(Kind::ManifestGet), 1, "the index alone");
+            let lists = if children.len() > 1000 { 0 } else { children.len() + 1 };
+            assert_eq!(world.source.journal().count(Kind::Referrers), lists, "{tag}");
         }
     })
     .await;
