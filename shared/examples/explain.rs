@@ -1,14 +1,13 @@
 //! Prints what a configuration's rules say of an image: which rules take it, what each filter said, and where it goes.
 //!
-//! `cargo run -p transfer --example explain -- CONFIG REFERENCE`, where CONFIG is a file or the JSON itself. Ends with 0
-//! where the image goes somewhere, 1 where no rule takes it, 2 where a push of it would fail or this can't be told.
+//! `cargo run -p transfer --example explain -- CONFIG REFERENCE`, where CONFIG is a file or the JSON itself. Ends with 0,
+//! and with 2 where a push of it would fail, or this can't be told.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints")]
 
 use std::{env, fs, process::ExitCode};
 
 use transfer::{config::Config, error::Error, oci::Reference, rules::Pushed, settings::Environment};
 
-const NOWHERE: u8 = 1;
 const CANNOT_TELL: u8 = 2;
 
 fn main() -> ExitCode {
@@ -36,7 +35,7 @@ fn explained(config: &str, reference: &str) -> Result<ExitCode, String> {
             fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?
         }
     };
-    let config = Config::parse(&json, &Environment::read()).map_err(text)?;
+    let config = Config::parse_elsewhere(&json, &Environment::read()).map_err(text)?;
     let image: Reference = reference.parse().map_err(|error: transfer::oci::ReferenceError| error.to_string())?;
     let pushed = Pushed {
         registry: image.registry().to_owned(),
@@ -47,9 +46,5 @@ fn explained(config: &str, reference: &str) -> Result<ExitCode, String> {
     };
     let explanation = config.rules.explain(&pushed).map_err(text)?;
     print!("{explanation}");
-    Ok(match (explanation.refused(), explanation.destinations().next()) {
-        (Some(_), _) => ExitCode::from(CANNOT_TELL),
-        (None, Some(_)) => ExitCode::SUCCESS,
-        (None, None) => ExitCode::from(NOWHERE),
-    })
+    Ok(explanation.refused().map_or(ExitCode::SUCCESS, |_| ExitCode::from(CANNOT_TELL)))
 }

@@ -99,13 +99,30 @@ impl Config {
     /// # Errors
     /// `InvalidConfig`, with every mistake and its JSON path.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, Error> {
+        validate::document(Self::document(text)?, environment).map_err(|mistakes| invalid(&mistakes))
+    }
+
+    /// Parses and checks a document for its rules, away from where it is used: certificates that it names by file need not
+    /// be here.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, with every other mistake and its JSON path.
+    pub fn parse_elsewhere(text: &str, environment: &Environment) -> Result<Self, Error> {
+        let mut document = Self::document(text)?;
+        for registry in document.registries.values_mut() {
+            registry.ca_certificate = registry.ca_certificate.take().filter(|text| !text.starts_with("file:"));
+        }
+        validate::document(document, environment).map_err(|mistakes| invalid(&mistakes))
+    }
+
+    fn document(text: &str) -> Result<Document, Error> {
         let mut json = serde_json::Deserializer::from_str(text);
         let document: Document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
             invalid(&[format!("{path}: {}", error.into_inner())])
         })?;
         json.end().map_err(|error| invalid(&[format!(".: {error}")]))?;
-        validate::document(document, environment).map_err(|mistakes| invalid(&mistakes))
+        Ok(document)
     }
 
     /// What is configured of the registry with this host, or follows from the host alone.

@@ -62,8 +62,10 @@ pub fn read(payload: Value) -> Result<Event, Error> {
     if event.source != "aws.ecr" {
         return Err(invalid(&format!("its source is `{}`, expected `aws.ecr`", event.source)));
     }
-    // Which of the two a pushed signature raises is not documented (Amazon ECR user guide, "Amazon ECR events").
-    let refers = event.detail_type == "ECR Referrer Action";
+    // Which of them a pushed signature raises is not documented (Amazon ECR user guide, "Amazon ECR events"). EventBridge's
+    // list of ECR's events names the last one alone, without a sample.
+    let unsampled = event.detail_type == "ECR Artifact Action";
+    let refers = event.detail_type == "ECR Referrer Action" || unsampled;
     if event.detail_type != "ECR Image Action" && !refers {
         let (kind, detail) = (event.detail_type, event.detail);
         return match kind.as_str() {
@@ -71,8 +73,13 @@ pub fn read(payload: Value) -> Result<Event, Error> {
             _ => Ok(Event::Ignored(format!("`{kind}` is no push"))),
         };
     }
-    let action: ImageAction =
-        serde_json::from_value(event.detail).map_err(|error| invalid(&format!("its `detail`: {error}")))?;
+    let action: ImageAction = match serde_json::from_value(event.detail) {
+        Ok(action) => action,
+        Err(error) if unsampled => {
+            return Ok(Event::Ignored(format!("an `ECR Artifact Action` of another form: {error}")));
+        }
+        Err(error) => return Err(invalid(&format!("its `detail`: {error}"))),
+    };
     let deleted = match action.action_type.as_str() {
         "PUSH" => false,
         "DELETE" => true,

@@ -56,7 +56,12 @@ fn what_was_attached_to_an_image_is_told_from_images() {
     assert!(referrer.tag.is_none() && referrer.digest.is_some());
     let mut event = sample("ecr-referrer");
     event["detail"]["action-type"] = "PUSH".into();
-    assert!(attached(event).tag.is_none());
+    assert!(attached(event.clone()).tag.is_none());
+    event["detail-type"] = "ECR Artifact Action".into();
+    assert!(attached(event.clone()).tag.is_none());
+    // No sample of it is known, so another form is none of its events that mean anything here.
+    event["detail"] = serde_json::json!({ "artifact": "team/app" });
+    assert!(matches!(read(event), Ok(Event::Ignored(reason)) if reason.contains("ECR Artifact Action")));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod attached;
 mod explain;
 mod filter;
+mod globs;
 mod removals;
 mod scans;
 mod sources;
@@ -13,7 +14,7 @@ use std::{collections::HashSet, time::SystemTime};
 pub use explain::{Explanation, FilterAnswer, RuleExplanation, WhereTo};
 use filter::Answers;
 pub use filter::TagFilter;
-pub(crate) use filter::globs;
+pub(crate) use globs::globs;
 pub(crate) use globset::GlobSet;
 use removals::DeleteContext;
 pub use removals::RemovalVerdict;
@@ -174,18 +175,26 @@ impl Rules {
                 return End::Named { destination, by: (*by).to_owned() };
             }
             named.push((place, &rule.name));
-            self.end(pushed, source, destination, rule)
+            self.end(pushed, source, template, destination, rule)
         };
         let ends = rule.destinations.iter().filter(|_| answers.taken()).map(&mut end).collect();
         Finding { rule, answers, ends }
     }
 
-    fn end(&self, pushed: &Pushed, source: &Reference, destination: Reference, rule: &Rule) -> End {
+    fn end(
+        &self,
+        pushed: &Pushed,
+        source: &Reference,
+        template: &Template,
+        destination: Reference,
+        rule: &Rule,
+    ) -> End {
         if let Err(error) = self.refuse_endless_chain(&destination, source, pushed.digest.as_ref(), rule) {
             return End::Refused(error);
         }
-        // A destination that is a digest wants that digest, wherever the tag has moved since.
-        let pinned = destination.digest().filter(|_| destination.tag().is_none());
+        // A destination that names a digest wants that digest, wherever the tag has moved since.
+        let named = pushed.digest.as_ref().filter(|_| template.names_digest());
+        let pinned = destination.digest().or(named);
         let source = pinned.map_or_else(|| source.clone(), |digest| source.pinned(digest.clone()));
         End::Request(Box::new(SyncRequest {
             source,
@@ -287,8 +296,14 @@ impl Rule {
         for (number, text) in settings.destinations.iter().enumerate() {
             let path = format!("{path}.destinations[{number}]");
             match Template::parse(text) {
-                Ok(template) if template.is_identity(registry.as_deref()) => {
+                Ok(template) if template.is_identity(registry.as_deref(), repository_text.as_deref()) => {
                     mistakes.push(format!("{path}: `{text}` is the rule's own source"));
+                }
+                Ok(template) if settings.untagged == Untagged::ByDigest && template.follows_tag() => {
+                    mistakes.push(format!(
+                        "{path}: the repository of `{text}` is made of the tag, and with `untagged` as `by-digest` there \
+                         may be none; use {{tag}} behind the `:` alone"
+                    ));
                 }
                 Ok(_) if settings.platforms.is_some() && text.contains('@') => {
                     mistakes

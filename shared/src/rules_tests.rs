@@ -121,6 +121,7 @@ fn a_digest_in_a_template_pins_the_source() {
     let digest = Digest::of(b"image");
     assert_eq!(requests[0].source.to_string(), format!("{ECR}/app@{digest}"));
     assert_eq!(requests[1].destination.tag().unwrap(), format!("v1-{}", digest.as_str().replace(':', "-")));
+    assert_eq!(requests[1].source, requests[0].source, "its tag may hold another digest by now");
 }
 
 #[test]
@@ -137,11 +138,44 @@ fn a_rule_onto_its_own_source_is_refused_at_start() {
         (ECR, format!("{ECR}/{{repository}}")),
         (ECR, format!("{ECR}/{{repository}}:{{tag}}")),
         (ECR, "{registry}/{repository}".to_owned()),
+        (r#"111122223333.dkr.ecr.us-east-1.amazonaws.com","repository":"team/app"#, format!("{ECR}/team/app:{{tag}}")),
+        (r#"111122223333.dkr.ecr.us-east-1.amazonaws.com","repository":"team/*"#, format!("{ECR}/team/{{name}}")),
+        (r#"111122223333.dkr.ecr.us-east-1.amazonaws.com","repository":"team/**"#, format!("{ECR}/{{repository}}")),
     ] {
         let json = format!(r#"[{{"source":{{"registry":"{source}"}},"destinations":["{destination}"]}}]"#);
         let error = rules(&json).unwrap_err();
         assert_eq!(error.error_type, ErrorType::InvalidConfig);
         assert!(error.message.contains("rules[0].destinations[0]") && error.message.contains("own source"), "{error}");
+    }
+}
+
+#[test]
+fn what_leads_only_some_images_onto_themselves_is_no_mistake_of_the_rule() {
+    for (repository, destination) in [
+        ("team/**", format!("{ECR}/team/{{name}}")),
+        ("team/app", format!("{ECR}/team/app:{{tag}}-copy")),
+        ("{team,other}/app", format!("{ECR}/team/{{name}}")),
+    ] {
+        let source = format!(r#"{{"registry":"{ECR}","repository":"{repository}"}}"#);
+        rules(&format!(r#"[{{"source":{source},"destinations":["{destination}"]}}]"#)).unwrap();
+    }
+}
+
+#[test]
+fn a_repository_that_no_rule_takes_is_ignored_however_long_its_name_is() {
+    let rules = rules(r#"[{"source":{"repository":"team/*"},"destinations":["ghcr.io/a/{name}"]}]"#).unwrap();
+    let long = "a".repeat(256);
+    assert!(matches!(rules.verdict(&pushed(&long, Some("v1"))), Ok(Verdict::Ignore(_))));
+    let error = rules.verdict(&pushed(&format!("team/{}", "a".repeat(250)), Some("v1"))).unwrap_err();
+    assert!(error.message.contains("over 255"), "{error}");
+}
+
+#[test]
+fn a_repository_made_of_the_tag_does_not_go_with_images_without_one() {
+    for (destination, fits) in [("ghcr.io/a/{name}-{tag}:v1", false), ("ghcr.io/a/{name}:{tag}-{tag}", true)] {
+        let rules = rules(&format!(r#"[{{"untagged":"by-digest","destinations":["{destination}"]}}]"#));
+        assert_eq!(rules.is_ok(), fits, "{rules:?}");
+        rules.err().into_iter().for_each(|error| assert!(error.message.contains("made of the tag"), "{error}"));
     }
 }
 

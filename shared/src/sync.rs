@@ -184,6 +184,11 @@ impl Syncer {
                 task.tally.waits(reason, Some(subject));
                 (Outcome::Ignored, None)
             }
+            Late::Image(digest) => {
+                let reason = "the push has no tag, and what was pushed refers to no image".to_owned();
+                task.tally.waits(reason, Some(digest));
+                (Outcome::Ignored, None)
+            }
         })
     }
 

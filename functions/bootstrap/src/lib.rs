@@ -15,7 +15,7 @@ use transfer::{
     compose::App,
     deadline::Deadline,
     error::{Error, ErrorType},
-    oci::Digest,
+    oci::{Digest, Reference},
     queue::{ImageMessage, Queue, Traced},
     registry::{Run, Side},
     request::{RemovalRequest, SyncRequest},
@@ -80,29 +80,27 @@ impl Invocation {
     }
 
     /// Syncs the image that something was attached to, with all that is attached: by each of its tags that a rule sends to
-    /// the same place. The last report, or that of a failure; `None`: no tag of it goes there.
+    /// the same place, else by its digest if a rule takes that. The last report, or that of a failure; `None`: it doesn't go
+    /// there.
     async fn image_first(&self, app: &App, request: &SyncRequest, subject: &Digest) -> Option<SyncReport> {
         let (source, place) = (&request.source, &request.destination);
-        let run = Run { meter: Arc::default(), deadline: self.deadline };
-        let listing = app.listings.listing(source.registry(), Side::Source, run);
-        let tags = match listing {
-            Ok(listing) => self.deadline.bound(listing.tags_of(source.repository(), subject)).await,
-            Err(error) => Ok(Err(error)),
-        };
-        let tags = match tags {
-            Ok(Ok(tags)) => tags,
-            Ok(Err(error)) => return Some(SyncReport::failed(request, error)),
-            Err(passed) => {
-                let text = format!("asking for the tags of {subject} at {source}: {passed}");
-                return Some(SyncReport::failed(request, Error::new(ErrorType::DeadlineExceeded, text)));
-            }
+        // Its tags, if what was pushed is no artifact, have events of their own.
+        let tags = match source.digest() == Some(subject) {
+            true => Vec::new(),
+            false => match self.tags_of(app, source, subject).await {
+                Ok(tags) => tags,
+                Err(error) => return Some(SyncReport::failed(request, error)),
+            },
         };
         let mut last: Option<SyncReport> = None;
-        for tag in tags {
+        for tag in tags.into_iter().map(Some).chain([None]) {
+            if tag.is_none() && last.is_some() {
+                break;
+            }
             let pushed = Pushed {
                 registry: source.registry().to_owned(),
                 repository: source.repository().to_owned(),
-                tag: Some(tag),
+                tag,
                 digest: Some(subject.clone()),
                 at: request.pushed_at,
             };
@@ -124,6 +122,16 @@ impl Invocation {
             }
         }
         last
+    }
+
+    /// The tags that an image has at the source.
+    async fn tags_of(&self, app: &App, source: &Reference, image: &Digest) -> Result<Vec<String>, Error> {
+        let run = Run { meter: Arc::default(), deadline: self.deadline };
+        let listing = app.listings.listing(source.registry(), Side::Source, run)?;
+        self.deadline.bound(listing.tags_of(source.repository(), image)).await.map_err(|passed| {
+            let text = format!("asking for the tags of {image} at {source}: {passed}");
+            Error::new(ErrorType::DeadlineExceeded, text)
+        })?
     }
 
     /// Removes a tag as `deleted` was at the source, and reports it. Where the source turns out to have the tag after all

@@ -204,7 +204,11 @@ fn by_rules(
             at,
         };
         match rules.verdict(&pushed)? {
-            Verdict::Sync(found) => requests.extend(found),
+            Verdict::Sync(found) => requests.extend(found.into_iter().map(|request| {
+                // A message that names tag and digest means that digest, wherever the tag has moved since.
+                let means = source.digest().is_some() && request.source.digest().is_none();
+                SyncRequest { source: if means { source.clone() } else { request.source.clone() }, ..request }
+            })),
             Verdict::Ignore(reason) => ignored = ignored.or(Some((source, reason))),
         }
     }

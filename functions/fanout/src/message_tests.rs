@@ -45,6 +45,18 @@ fn destinations_may_come_from_the_rules() {
 }
 
 #[test]
+fn a_source_by_tag_and_digest_is_that_digest_for_rules_too() {
+    let rules = rules(r#"{"rules":[{"destinations":["ghcr.io/a/{name}","quay.io/a/{name}@{digest}"]}]}"#);
+    let (image, digest) = ("111122223333.dkr.ecr.us-east-1.amazonaws.com/team/app", Digest::of(b"x"));
+    let requests = syncs(&format!(r#"{{"source":"{image}:v1@{digest}"}}"#), &rules).unwrap();
+    let (by_tag, by_digest) = (format!("{image}:v1@{digest}"), format!("{image}@{digest}"));
+    let expected = [(by_tag, "ghcr.io/a/app:v1".to_owned()), (by_digest, format!("quay.io/a/app@{digest}"))];
+    assert_eq!(ends(&requests), expected);
+    let error = syncs(&format!(r#"{{"source":"{image}:v1"}}"#), &rules).unwrap_err();
+    assert!(error.message.contains(":TAG@DIGEST"), "{error}");
+}
+
+#[test]
 fn what_on_push_queues_reads_back_as_it_was() {
     let request = SyncRequest {
         source: "111122223333.dkr.ecr.us-east-1.amazonaws.com/app:v1".parse().unwrap(),

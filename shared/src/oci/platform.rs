@@ -7,7 +7,8 @@ use serde::Deserialize;
 /// A platform, as it is compared: `linux/amd64`, `linux/arm/v7`, `windows(10.0.17763)/amd64`.
 ///
 /// Written and normalised as containerd does: lower case, `x86_64` is `amd64`, `aarch64` is `arm64`, `i386` is `386`, `armhf`
-/// is `arm/v7` and `armel` `arm/v6`, `macos` is `darwin`; `arm64/v8` and `amd64/v1` are the plain ones, `arm` is `arm/v7`.
+/// is `arm/v7` and `armel` `arm/v6`, `macos` is `darwin`; `arm64/v8` and `amd64/v1` are the plain ones, `arm` is `arm/v7`. What
+/// names no system is for Linux, which is where this runs.
 ///
 /// Source: github.com/containerd/platforms, `Parse`, `Normalize`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,8 +48,27 @@ pub struct PlatformError {
     pub reason: &'static str,
 }
 
-/// Numbers of a Windows version that tell what runs where; a fourth one is the patch level.
-const WINDOWS_VERSION_NUMBERS: usize = 3;
+/// The numbers of a Windows version that tell what runs where; a fourth one is the patch level.
+type WindowsVersion = (u8, u8, u16);
+
+fn windows_version(text: &str) -> Option<WindowsVersion> {
+    let mut numbers = text.split('.');
+    let (major, minor, build) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    Some((major.parse().ok()?, minor.parse().ok()?, build.parse().ok()?))
+}
+
+/// Windows Server 2022: from it on a host runs containers of older releases, no older than this one.
+const STABLE_SINCE: u16 = 20348;
+
+/// Whether a Windows host runs containers of a version.
+///
+/// Source: github.com/containerd/platforms, `checkWindowsHostAndContainerCompat`; Microsoft, "Windows container version
+/// compatibility".
+fn runs_on(host: WindowsVersion, container: WindowsVersion) -> bool {
+    let ((major, minor, host), (of_major, of_minor, build)) = (host, container);
+    let builds = if host < STABLE_SINCE { host..=host } else { STABLE_SINCE..=host };
+    (major, minor) == (of_major, of_minor) && builds.contains(&build)
+}
 
 impl Platform {
     /// Reads a list of a configuration or a message; the mistakes begin with where in the list they are.
@@ -76,9 +96,9 @@ impl Platform {
     ///
     /// System, architecture and variant must be the same once they are normalised, as containerd's `NewMatcher` and
     /// `OnlyStrict` compare them. Its `Only` also takes what a machine can run besides (`arm/v6` for `arm/v7`): good for
-    /// choosing one image to run, but a list of what to keep would keep what nobody named. For the same reason a Windows
-    /// version stands for its own build alone, at any patch level. An image that says no version matches, as there. What an
-    /// image demands of its system (`os.features`) must be named.
+    /// choosing one image to run, but a list of what to keep would keep what nobody named. A version counts for Windows alone:
+    /// as that of a host, which takes what it can run. An image that says no version matches. What an image demands of its
+    /// system (`os.features`) must be named.
     #[must_use]
     pub fn takes(&self, other: &Self) -> bool {
         self.os == other.os
@@ -95,10 +115,13 @@ impl Platform {
     }
 
     fn takes_version(&self, other: Option<&str>) -> bool {
-        let (Some(own), Some(other)) = (&self.os_version, other) else { return true };
-        let counted = if self.os == "windows" { WINDOWS_VERSION_NUMBERS } else { usize::MAX };
-        let mut others = other.split('.');
-        own.split('.').take(counted).all(|number| others.next() == Some(number))
+        if self.os != "windows" {
+            return true;
+        }
+        let (Some(own), Some(other)) = (self.os_version.as_deref().and_then(windows_version), other) else {
+            return true;
+        };
+        windows_version(other).is_some_and(|other| runs_on(own, other))
     }
 
     fn normal(os: &str, architecture: &str, variant: Option<&str>) -> Self {
@@ -109,7 +132,8 @@ impl Platform {
             ("i386", _) => ("386", ""),
             ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
             ("x86_64" | "x86-64", variant) => ("amd64", variant),
-            ("aarch64" | "arm64", "8" | "v8") => ("arm64", ""),
+            ("aarch64" | "arm64", "8" | "v8" | "v8.0") => ("arm64", ""),
+            ("aarch64" | "arm64", "9" | "9.0" | "v9.0") => ("arm64", "v9"),
             ("aarch64", variant) => ("arm64", variant),
             ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
             ("armel", _) | ("arm", "6") => ("arm", "v6"),
@@ -138,10 +162,9 @@ impl Described {
         if os.is_none() && architecture.is_none() {
             return None;
         }
-        let unknown = || "unknown".to_owned();
         let platform = Platform::normal(
-            &os.unwrap_or_else(unknown),
-            &architecture.unwrap_or_else(unknown),
+            os.as_deref().unwrap_or("linux"),
+            architecture.as_deref().unwrap_or("unknown"),
             self.variant.as_deref(),
         );
         Some(platform.with_system(self.os_version.as_deref(), self.os_features.iter().flatten().cloned()))
@@ -181,8 +204,8 @@ impl FromStr for Platform {
             return Err(wrong("there is nothing between ( and )"));
         }
         let platform = Self::normal(os, architecture, variant);
-        let numbers = version.split('.').filter(|number| number.parse::<u32>().is_ok()).count();
-        if platform.os == "windows" && !version.is_empty() && numbers < WINDOWS_VERSION_NUMBERS {
+        // To containerd it would be every version.
+        if platform.os == "windows" && !version.is_empty() && windows_version(version).is_none() {
             return Err(wrong("a Windows version has three numbers, its build the last of them"));
         }
         Ok(platform.with_system(Some(version), features.into_iter().map(str::to_owned)))
@@ -220,7 +243,11 @@ mod tests {
             ("linux/aarch64", "linux/arm64"),
             ("linux/arm64/v8", "linux/arm64"),
             ("linux/arm64/8", "linux/arm64"),
+            ("linux/arm64/v8.0", "linux/arm64"),
+            ("linux/arm64/v8.1", "linux/arm64/v8.1"),
             ("linux/arm64/v9", "linux/arm64/v9"),
+            ("linux/aarch64/9", "linux/arm64/v9"),
+            ("linux/arm64/v9.0", "linux/arm64/v9"),
             ("linux/arm", "linux/arm/v7"),
             ("linux/armhf", "linux/arm/v7"),
             ("linux/armel", "linux/arm/v6"),
@@ -273,15 +300,22 @@ mod tests {
             ("windows/amd64", "windows(10.0.17763.6532)/amd64", true),
             ("windows(10.0.17763)/amd64", "windows(10.0.17763.6532)/amd64", true),
             ("windows(10.0.17763.1)/amd64", "windows(10.0.17763.6532)/amd64", true),
-            ("windows(10.0.17763)/amd64", "windows(10.0.177630.1)/amd64", false),
+            ("windows(10.0.17763)/amd64", "windows(10.0.17764.1)/amd64", false),
             ("windows(10.0.20348)/amd64", "windows(10.0.26100.1)/amd64", false),
-            ("windows(10.0.26100)/amd64", "windows(10.0.20348.1)/amd64", false),
+            ("windows(10.0.26100)/amd64", "windows(10.0.20348.1)/amd64", true),
+            ("windows(10.0.26100)/amd64", "windows(10.0.26100.1)/amd64", true),
+            ("windows(10.0.26100)/amd64", "windows(10.0.17763.1)/amd64", false),
+            ("windows(10.0.20348)/amd64", "windows(10.0.17763.1)/amd64", false),
+            ("windows(10.0.20348)/amd64", "windows(10.0.20348.1)/amd64", true),
+            ("windows(10.0.17763)/amd64", "windows(10.0.20348.1)/amd64", false),
+            ("windows(10.0.17763)/amd64", "windows(10.1.17763.1)/amd64", false),
             ("windows(10.0.17763)/amd64", "windows/amd64", true),
             ("windows/amd64", "windows(+win32k)/amd64", false),
             ("windows(+win32k)/amd64", "windows(+win32k)/amd64", true),
             ("windows(+win32k)/amd64", "windows/amd64", true),
             ("freebsd(14.1)/amd64", "freebsd(14.1.2)/amd64", true),
-            ("freebsd(14.1)/amd64", "freebsd(14.2)/amd64", false),
+            ("freebsd(14.1)/amd64", "freebsd(14.2)/amd64", true),
+            ("linux(5.10)/amd64", "linux/amd64", true),
         ] {
             assert_eq!(platform(named).takes(&platform(of_image)), taken, "{named} and {of_image}");
         }
@@ -292,7 +326,12 @@ mod tests {
         let of = |json: &str| serde_json::from_str::<Described>(json).unwrap().platform().map(|p| p.to_string());
         assert_eq!(of(r#"{"os":"","architecture":""}"#), None);
         assert_eq!(of("{}"), None);
-        assert_eq!(of(r#"{"architecture":"amd64","config":{}}"#).unwrap(), "unknown/amd64");
+        assert_eq!(of(r#"{"architecture":"amd64","config":{}}"#).unwrap(), "linux/amd64");
+        assert_eq!(of(r#"{"os":"linux"}"#).unwrap(), "linux/unknown");
+        let version =
+            serde_json::from_str::<Described>(r#"{"os":"windows","architecture":"amd64","os.version":"new"}"#);
+        let version = version.unwrap().platform().unwrap();
+        assert!(!platform("windows(10.0.17763)/amd64").takes(&version) && platform("windows/amd64").takes(&version));
         let windows = r#"{"os":"windows","architecture":"amd64","os.version":"10.0.1.2","os.features":["b","a"]}"#;
         assert_eq!(of(windows).unwrap(), "windows(10.0.1.2+a+b)/amd64");
     }

@@ -27,6 +27,9 @@ pub struct ReferenceError {
     pub reason: String,
 }
 
+/// The most characters of a repository's name: ECR's limit, the widest of any registry.
+const LONGEST_REPOSITORY: usize = 256;
+
 impl Reference {
     /// Puts a reference together from parts that came from different places, such as an event's fields.
     ///
@@ -58,10 +61,11 @@ impl Reference {
                  divided by /",
             ));
         }
-        // The limit that many clients put on host and name together (OCI distribution-spec, "Pulling manifests").
-        if registry.len() + 1 + repository.len() > 255 {
-            let characters = registry.len() + 1 + repository.len();
-            return Err(wrong(&format!("registry and repository have {characters} characters together, over 255")));
+        if repository.len() > LONGEST_REPOSITORY {
+            let characters = repository.len();
+            return Err(wrong(&format!(
+                "a repository has up to {LONGEST_REPOSITORY} characters, this one {characters}"
+            )));
         }
         if let Some(tag) = tag
             && !valid_tag(tag)

@@ -10,7 +10,8 @@ use super::Provider;
 /// Sources: ECR API, `CreateRepository` (`repositoryName`, 2 to 256 characters); ECR Public API, `CreateRepository` (2 to 205
 /// characters, single separators), under the registry's alias; Docker Hub, `NAMESPACE/NAME`; GitHub, "Working with the
 /// Container registry", `ghcr.io/NAMESPACE/IMAGE`; Google Cloud, "Artifact Registry repository and image names",
-/// `LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE`; Quay, `NAMESPACE/NAME`.
+/// `LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE`; Quay, `NAMESPACE/NAME`. Elsewhere the limit that many clients put on host
+/// and name together, 255 characters (OCI distribution-spec, "Pulling manifests").
 #[must_use]
 pub fn unfit_name(host: &str, repository: &str) -> Option<String> {
     let components = repository.split('/').count();
@@ -37,7 +38,8 @@ pub fn unfit_name(host: &str, repository: &str) -> Option<String> {
         }
         Provider::Gar if components < 2 => wants("gcr.io takes PROJECT/IMAGE, two components at least"),
         Provider::DockerHub | Provider::Ghcr | Provider::Quay | Provider::Gar | Provider::Acr | Provider::Generic => {
-            None
+            let characters = host.len() + 1 + repository.len();
+            (characters > 255).then(|| format!("host and repository have {characters} characters together, over 255"))
         }
     }
 }
@@ -70,6 +72,8 @@ mod tests {
             ("eu.gcr.io", "app".to_owned(), Some("PROJECT/IMAGE")),
             ("acme.azurecr.io", "a".to_owned(), None),
             ("registry.example.test", "a".to_owned(), None),
+            ("registry.example.test", long(233), None),
+            ("registry.example.test", long(234), Some("have 256 characters together, over 255")),
         ] {
             let reason = unfit_name(host, &repository);
             match (part, &reason) {

@@ -59,10 +59,16 @@ impl Rules {
                 }
             }
         }
-        // What has no tag is copied as it is by rules that say so, and first.
-        Ok(match digest.is_some().then(|| self.verdict(pushed)).transpose()? {
-            Some(Verdict::Sync(plain)) => [plain, requests].concat(),
-            Some(Verdict::Ignore(_)) | None => requests,
-        })
+        // By rules that say so, what has no tag is copied as an image. Where it is looked at as an artifact, whoever does that
+        // sees whether it is one: its subject comes first, and its rule's gate is for images.
+        let images = match digest.is_some().then(|| self.verdict(pushed)).transpose()? {
+            Some(Verdict::Sync(images)) => images,
+            Some(Verdict::Ignore(_)) | None => Vec::new(),
+        };
+        let is_looked_at = |image: &SyncRequest| {
+            requests.iter().any(|request| plain(&request.destination) == plain(&image.destination))
+        };
+        let elsewhere: Vec<SyncRequest> = images.into_iter().filter(|image| !is_looked_at(image)).collect();
+        Ok([elsewhere, requests].concat())
     }
 }

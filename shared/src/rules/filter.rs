@@ -1,8 +1,9 @@
 //! Filters, and what they say of an image.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 use semver::{Version, VersionReq};
 
+use super::globs;
 use crate::settings::TagSettings;
 
 /// Which tags are taken.
@@ -79,31 +80,4 @@ impl TagFilter {
 /// A tag read as a version; a leading `v` is allowed.
 pub(super) fn version(tag: &str) -> Option<Version> {
     Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
-}
-
-/// Compiles globs; `None` where there are none, or mistakes.
-pub(crate) fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mut Vec<String>) -> Option<GlobSet> {
-    if patterns.is_empty() {
-        return None;
-    }
-    let mut set = GlobSetBuilder::new();
-    for (position, pattern) in patterns.iter().enumerate() {
-        let path = if single { path.to_owned() } else { format!("{path}[{position}]") };
-        // Inside a component it would be read as one `*`.
-        let mut components = pattern.split(['/', '{', '}', ',']);
-        if components.any(|component| component.contains("**") && component != "**") {
-            mistakes.push(format!("{path}: `{pattern}`: `**` stands for whole path components, as in `team/**`"));
-            continue;
-        }
-        // Without `empty_alternates` the first choice of `v1{,-alpine}` would be none.
-        let mut glob = GlobBuilder::new(pattern);
-        match glob.literal_separator(true).backslash_escape(true).empty_alternates(true).build() {
-            Ok(glob) if !pattern.is_empty() => {
-                set.add(glob);
-            }
-            Ok(_) => mistakes.push(format!("{path}: an empty glob matches nothing")),
-            Err(error) => mistakes.push(format!("{path}: `{pattern}` is no glob ({})", error.kind())),
-        }
-    }
-    set.build().inspect_err(|error| mistakes.push(format!("{path}: {error}"))).ok()
 }

@@ -112,11 +112,28 @@ impl Template {
         one.is_some() && one != other
     }
 
-    /// Whether it leads every image of `registry` onto itself.
-    pub(super) fn is_identity(&self, registry: Option<&str>) -> bool {
+    /// Whether a digest is to be filled in: then it is that digest that goes there.
+    pub(super) fn names_digest(&self) -> bool {
+        self.parts.contains(&Part::Place(Place::Digest))
+    }
+
+    /// Whether the tag decides which repository it is.
+    pub(super) fn follows_tag(&self) -> bool {
+        let digest = Digest::of(b"");
+        let filled = |tag| {
+            let source = Reference::new("registry.example.com", "team/app", Some(tag), None).ok()?;
+            self.fill(&source, Some(&digest)).ok().map(|filled| filled.repository().to_owned())
+        };
+        filled("one") != filled("other")
+    }
+
+    /// Whether it leads every image of `registry` onto itself, whose repository is one that `repositories` takes.
+    pub(super) fn is_identity(&self, registry: Option<&str>, repositories: Option<&str>) -> bool {
         // A name and a tag that no template holds by chance.
         let registry = registry.unwrap_or("any-registry.invalid");
-        let Ok(source) = Reference::new(registry, "any/repository-at-all", Some("any-tag-at-all"), None) else {
+        let any = repositories.filter(|glob| !glob.contains(['?', '[', '{', '\\'])).unwrap_or("**");
+        let any = any.replace("**", "any/repository-at-all").replace('*', "any-name-at-all");
+        let Ok(source) = Reference::new(registry, &any, Some("any-tag-at-all"), None) else {
             return false;
         };
         self.fill(&source, None).is_ok_and(|destination| {
@@ -144,7 +161,9 @@ impl Template {
                     // A tag can't hold the colon; the referrers tag schema writes it as a dash too.
                     Some(digest) => text.push_str(&digest.as_str().replace(':', "-")),
                     None => {
-                        return Err(Error::new(ErrorType::InvalidReference, "{digest} is asked for and not known"));
+                        let text =
+                            "{digest} is asked for, and only the tag is known; name the image by both, :TAG@DIGEST";
+                        return Err(Error::new(ErrorType::InvalidReference, text));
                     }
                 },
             }

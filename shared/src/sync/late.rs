@@ -20,6 +20,8 @@ pub(super) enum Late {
     Ignored(String),
     /// The image that it belongs to in the end is not at the destination.
     Awaits(Digest),
+    /// It refers to nothing: it goes as an image, if at all.
+    Image(Digest),
 }
 
 /// Copies the artifact of a request to where its image is, with all that the image lacks beside it: a run before may have
@@ -40,7 +42,7 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
                     return Ok(Late::Ignored(format!("`referrers` leaves out its type, {}", types.join(", "))));
                 }
                 Some(subject) => subject,
-                None => return Ok(Late::Ignored("the push has no tag, and what was pushed refers to no image".into())),
+                None => return Ok(Late::Image(manifest.digest)),
             }
         }
     };

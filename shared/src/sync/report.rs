@@ -93,7 +93,7 @@ pub struct SyncReport {
     /// The failure itself.
     #[serde(skip)]
     pub error: Option<Error>,
-    /// The image that what was to be copied belongs to, and that is not at the destination.
+    /// The image that what was to be copied belongs to, and that is not at the destination; or itself, if it is one.
     #[serde(skip)]
     pub awaits: Option<Digest>,
     /// What the next invocation needs to go on, where this one's time was too short.

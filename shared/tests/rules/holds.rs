@@ -40,7 +40,14 @@ fn what_a_destination_cannot_hold_is_told_with_the_limit() {
         ("ghcr.io/acme/{name}:{tag}-{tag}".to_owned(), "app", "x".repeat(64), Some("this one has 129 characters")),
         ("ghcr.io/acme/{name}:{tag}-{tag}".to_owned(), "app", "x".repeat(63), None),
         ("ghcr.io/acme/{name}-{tag}:v1".to_owned(), "app", "V1".to_owned(), Some("lower-case letters")),
-        ("ghcr.io/{repository}/{repository}".to_owned(), &deep, "v1".to_owned(), Some("over 255")),
+        (
+            "ghcr.io/{repository}/{repository}".to_owned(),
+            &deep,
+            "v1".to_owned(),
+            Some("up to 256 characters, this one 403"),
+        ),
+        ("registry.example.test/{repository}/x{name}".to_owned(), &"a".repeat(230), "v1".to_owned(), Some("up to 256")),
+        ("registry.example.test/x/{repository}".to_owned(), &"a".repeat(232), "v1".to_owned(), Some("over 255")),
         (
             "docker.io/acme/{repository}".to_owned(),
             "team/app",

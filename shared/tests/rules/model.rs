@@ -46,7 +46,19 @@ fn component() -> impl Strategy<Value = String> {
 
 fn glob() -> impl Strategy<Value = String> {
     let path = vec(component(), 1..4).prop_map(|parts| parts.join("/"));
-    let choice = select(&["{a/**,b}", "{team/*,a/b,**/ab}", "a/{b,ab/*}"][..]).prop_map(str::to_owned);
+    let choice = select(
+        &[
+            "{a/**,b}",
+            "{team/*,a/b,**/ab}",
+            "a/{b,ab/*}",
+            "{**,b}",
+            "a/{b,**}",
+            "{**}/ab",
+            "{a/**,b}/ab",
+            "{b,**/a}/**",
+        ][..],
+    )
+    .prop_map(str::to_owned);
     prop_oneof![6 => path, 1 => choice]
 }
 

@@ -145,6 +145,40 @@ async fn the_image_comes_first_where_it_is_not_there_yet() {
     .await;
 }
 
+#[tokio::test]
+async fn what_has_no_tag_goes_by_digest_and_its_subject_first_where_a_rule_says_so() {
+    watched(async {
+        let (mut world, _) = signed_world().await;
+        world.rule().insert("untagged".into(), "by-digest".into());
+        // What is attached has no scan, and needs none.
+        world.rule().insert("scan_gate".into(), json!({ "severity": "HIGH" }));
+        let image = Image::small(31);
+        let signature = artifact(SIGNATURE, "of what has no tag", &image.descriptor());
+        let chart =
+            Image::builder().artifact("application/vnd.example.chart").layer(emulator::image::layer(9, 10)).build();
+        for pushed in [&image, &signature, &chart] {
+            pushed.push_to(world.source.store(), "team/app", &pushed.digest);
+        }
+        for scanned in [&image, &chart] {
+            world.ecr.set_scan("team/app", &scanned.digest, "COMPLETE", Some(&[]));
+        }
+        let mut function = world.function("on-push", &[]).await;
+        let result = results(&mut function, artifact_event("", &signature, false)).await.remove(0);
+        assert_eq!((&result["outcome"], &result["digest"]), (&json!("synced"), &json!(image.digest)), "{result}");
+        let store = world.destination.store();
+        let order = store.manifests_in_push_order(MIRROR);
+        assert_eq!(order, [image.digest.clone(), signature.digest.clone()]);
+        // Its own subject is there now.
+        let again = results(&mut function, artifact_event("", &signature, false)).await.remove(0);
+        assert_eq!((&again["outcome"], &again["digest"]), (&json!("current"), &json!(signature.digest)), "{again}");
+        // What refers to nothing is an image like any other.
+        let result = results(&mut function, artifact_event("", &chart, false)).await.remove(0);
+        assert_eq!((&result["outcome"], &result["digest"]), (&json!("synced"), &json!(chart.digest)), "{result}");
+        assert!(store.tags(MIRROR).is_empty());
+    })
+    .await;
+}
+
 /// The event of a child's signature finds no child: the copy that is under way must bring it.
 #[tokio::test]
 async fn what_is_attached_while_the_image_is_copied_comes_with_it() {
