@@ -95,6 +95,15 @@ pub enum Verdict {
     Ignore(&'static str),
 }
 
+/// What the rules say of a pushed image, where a destination that is refused keeps no other one back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Routes {
+    /// Where it goes.
+    pub verdict: Verdict,
+    /// Where else rules send it, and why it can't go there.
+    pub refused: Option<Error>,
+}
+
 impl Pushed {
     /// The image at its source: by its tag, and by its digest where it has none.
     fn reference(&self) -> Result<Reference, Error> {
@@ -117,10 +126,20 @@ impl Rules {
     /// `InvalidReference`: a template gives what is no reference, or what its registry can't hold. `InvalidConfig`: a rule
     /// leads onto its own source, or the rules feed themselves without end.
     pub fn verdict(&self, pushed: &Pushed) -> Result<Verdict, Error> {
+        let Routes { verdict, refused } = self.routes(pushed)?;
+        refused.map_or(Ok(verdict), Err)
+    }
+
+    /// Likewise, for whoever sends it where it can go before telling where it can't.
+    ///
+    /// # Errors
+    /// As [`Rules::verdict`], where it can go nowhere.
+    pub fn routes(&self, pushed: &Pushed) -> Result<Routes, Error> {
         let source = pushed.reference()?;
         let findings = self.findings(pushed, &source);
         let skipped_untagged = findings.iter().any(|finding| finding.answers.skips_for_want_of_a_tag());
         let mut requests: Vec<SyncRequest> = Vec::new();
+        let mut refused: Option<Error> = None;
         for (rule, end) in
             findings.into_iter().flat_map(|finding| finding.ends.into_iter().map(move |end| (finding.rule, end)))
         {
@@ -139,14 +158,20 @@ impl Rules {
                         required.extend(more);
                     });
                 }
-                End::Refused(error) => return Err(error),
+                End::Refused(error) => refused = Some(both(refused, error)),
             }
         }
-        Ok(match (requests.is_empty(), skipped_untagged) {
-            (false, _) => Verdict::Sync(requests),
-            (true, true) => Verdict::Ignore("the push has no tag, and the rules that match skip untagged images"),
-            (true, false) => Verdict::Ignore("no rule matches"),
-        })
+        match (requests.is_empty(), refused) {
+            (false, refused) => Ok(Routes { verdict: Verdict::Sync(requests), refused }),
+            (true, Some(refused)) => Err(refused),
+            (true, None) => {
+                let reason = match skipped_untagged {
+                    true => "the push has no tag, and the rules that match skip untagged images",
+                    false => "no rule matches",
+                };
+                Ok(Routes { verdict: Verdict::Ignore(reason), refused: None })
+            }
+        }
     }
 
     /// What each rule makes of a pushed image: the one place that decides it, for whoever acts and whoever explains.
@@ -407,6 +432,14 @@ impl Rule {
             ));
         }
         Ok(destination)
+    }
+}
+
+/// The first error, which says the other one too.
+fn both(first: Option<Error>, next: Error) -> Error {
+    match first {
+        Some(first) => Error { message: format!("{}; {}", first.message, next.message), ..first },
+        None => next,
     }
 }
 

@@ -24,7 +24,7 @@ use transfer::{
 use crate::{
     admission::Admission,
     backfill,
-    message::{self, Message},
+    message::{self, Message, Syncs},
     record::Record,
 };
 
@@ -128,8 +128,8 @@ async fn whole(app: &App, invocation: &Invocation, admission: &Admission, record
 
 /// Does what one message asks for.
 async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: &Record) -> End {
-    let (places, mut begun) = match message::read(&record.body, &app.config.rules) {
-        Ok(Message::Sync(places, begun)) => (places, begun),
+    let Syncs { places, mut begun, refused } = match message::read(&record.body, &app.config.rules) {
+        Ok(Message::Sync(syncs)) => syncs,
         Ok(Message::Remove(deleted, requests)) => {
             return removed(app, invocation, admission, &deleted, &requests).await;
         }
@@ -143,9 +143,9 @@ async fn one(app: &App, invocation: &Invocation, admission: &Admission, record: 
         Err(error) => return End::Failed(error),
     };
     if places.len() > 1 && record.order().is_none() && queued(app, invocation, record, &places).await {
-        return End::Done;
+        return refused.map_or(End::Done, End::Failed);
     }
-    let mut failure: Option<Error> = None;
+    let mut failure = refused;
     let mut is_first = true;
     for mut place in places {
         for request in &mut place {

@@ -13,22 +13,32 @@ use transfer::{
     oci::{Digest, Reference},
     queue::{FurtherTag, ImageMessage, MESSAGE_VERSION, places},
     request::{Referrers, RemovalRequest, SyncOptions, SyncRequest},
-    rules::{Pushed, RemovalVerdict, Rules, Verdict},
+    rules::{Pushed, RemovalVerdict, Routes, Rules, Verdict},
     sync::Begun,
 };
 
 /// What a body asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// An image: its syncs, those of one place together. The first one of a place copies, the others put further tags. And
-    /// what earlier invocations have done of the first one.
-    Sync(Vec<Vec<SyncRequest>>, Begun),
+    /// An image.
+    Sync(Syncs),
     /// A tag that was deleted, and the tags that follow it.
     Remove(Pushed, Vec<RemovalRequest>),
     /// A source to be listed.
     Backfill(Box<Order>),
     /// Nothing to do; why.
     Ignored(String),
+}
+
+/// What a message's image asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Syncs {
+    /// Its syncs, those of one place together. The first one of a place copies, the others put further tags.
+    pub(crate) places: Vec<Vec<SyncRequest>>,
+    /// What earlier invocations have done of the first one.
+    pub(crate) begun: Begun,
+    /// Where else the rules send it, and why it can't go there: told when the rest is done.
+    pub(crate) refused: Option<Error>,
 }
 
 /// Reads a message body: an image with both ends, one whose destinations come from `rules`, a backfill, or
@@ -74,8 +84,13 @@ fn check_version(version: Option<&Value>) -> Result<(), Error> {
 
 /// An event, treated as `on-push` does.
 fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
+    let mut refused = None;
     let mut verdict = match event::read(event)? {
-        Event::Pushed(pushed) => rules.verdict(&pushed)?,
+        Event::Pushed(pushed) => {
+            let routes: Routes = rules.routes(&pushed)?;
+            refused = routes.refused;
+            routes.verdict
+        }
         Event::Scanned(images) => rules.scanned(&images)?,
         Event::Attached(pushed) => match rules.attached(&pushed)? {
             requests if requests.is_empty() => Verdict::Ignore(NOWHERE),
@@ -93,7 +108,7 @@ fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
         requests.iter_mut().for_each(|request| request.heard = true);
     }
     Ok(match verdict {
-        Verdict::Sync(requests) => Message::Sync(places(requests), Begun::default()),
+        Verdict::Sync(requests) => Message::Sync(Syncs { places: places(requests), begun: Begun::default(), refused }),
         Verdict::Ignore(reason) => Message::Ignored(reason.to_owned()),
     })
 }
@@ -119,6 +134,7 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
     if let Some(wrong) = message.scan_gate.and_then(|gate| gate.mistake()) {
         return Err(invalid(&format!("`scan_gate`.{wrong}")));
     }
+    let mut refused = None;
     let mut requests = match ends {
         Some(ends) => {
             let options = message.options(SyncOptions::default()).map_err(|wrong| invalid(&wrong))?;
@@ -140,7 +156,7 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
             };
             ends.into_iter().map(request).collect()
         }
-        None => by_rules(&source, &message, expected.as_ref(), pushed_at, rules)?,
+        None => by_rules(&source, &message, expected.as_ref(), pushed_at, rules, &mut refused)?,
     };
     let mut seen = Vec::new();
     requests.retain(|request| {
@@ -149,7 +165,7 @@ fn image(body: &str, rules: &Rules) -> Result<Message, Error> {
         is_new
     });
     requests.iter().try_for_each(SyncRequest::check)?;
-    Ok(Message::Sync(places(requests), message.begun.unwrap_or_default()))
+    Ok(Message::Sync(Syncs { places: places(requests), begun: message.begun.unwrap_or_default(), refused }))
 }
 
 /// The ends of a message that names both, and of its further tags.
@@ -174,13 +190,14 @@ fn tags(
     Ok(ends)
 }
 
-/// What the rules say of a message's image and of its further tags.
+/// What the rules say of a message's image and of its further tags; what they can't send where they should goes to `refused`.
 fn by_rules(
     source: &Reference,
     message: &ImageMessage,
     expected: Option<&Digest>,
     at: Option<SystemTime>,
     rules: &Rules,
+    refused: &mut Option<Error>,
 ) -> Result<Vec<SyncRequest>, Error> {
     let mut sources = vec![source.clone()];
     for (position, tag) in message.tags.iter().enumerate() {
@@ -203,7 +220,9 @@ fn by_rules(
             digest: source.digest().or(expected).cloned(),
             at,
         };
-        match rules.verdict(&pushed)? {
+        let routes = rules.routes(&pushed)?;
+        *refused = refused.take().or(routes.refused);
+        match routes.verdict {
             Verdict::Sync(found) => requests.extend(found.into_iter().map(|request| {
                 // A message that names tag and digest means that digest, wherever the tag has moved since.
                 let means = source.digest().is_some() && request.source.digest().is_none();

@@ -14,7 +14,7 @@ use transfer::{
     event::{self, Event, NOWHERE},
     queue::{ImageMessage, Queue},
     request::SyncRequest,
-    rules::{Pushed, RemovalVerdict, Verdict},
+    rules::{Pushed, RemovalVerdict, Routes, Verdict},
     sync::{Begun, Outcome, RemovalReport, SyncReport},
 };
 
@@ -36,8 +36,13 @@ enum Entry {
 
 /// Replicates what the event tells of.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
+    let mut refused = None;
     let (verdict, pushed_at) = match event::read(invocation.payload.clone())? {
-        Event::Pushed(pushed) => (app.config.rules.verdict(&pushed)?, pushed.at),
+        Event::Pushed(pushed) => {
+            let routes: Routes = app.config.rules.routes(&pushed)?;
+            refused = routes.refused;
+            (routes.verdict, pushed.at)
+        }
         Event::Scanned(images) => (app.config.rules.scanned(&images)?, None),
         Event::Attached(pushed) => match app.config.rules.attached(&pushed)? {
             requests if requests.is_empty() => (Verdict::Ignore(NOWHERE), None),
@@ -53,9 +58,11 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
     requests.iter_mut().for_each(|request| request.heard = true);
     if let (Some(queue), 2..) = (invocation.queue(&app), requests.len()) {
         let sent = invocation.ends.bound(queued(&queue, &requests)).await;
-        return Ok(sent.map_err(|passed| {
+        let answer = sent.map_err(|passed| {
             Error::new(ErrorType::DeadlineExceeded, format!("sending {} messages: {passed}", requests.len()))
-        })??);
+        })??;
+        // What can't go where a rule sends it is told when the rest is on its way.
+        return refused.map_or(Ok(answer), |error| Err(error.into()));
     }
     // Where there is a queue, `fanout` may have the same image.
     let tried = pushed_at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
@@ -70,7 +77,7 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
         }
         results.push(report);
     }
-    match failure(&results) {
+    match failure(&results).or(refused) {
         Some(error) => Err(error.into()),
         None => Ok(Answer { results: results.into_iter().map(|report| Entry::Synced(Box::new(report))).collect() }),
     }

@@ -58,7 +58,7 @@ pub enum WhereTo {
         /// The rule.
         by: String,
     },
-    /// It can't go there. Nor anywhere else then: a push of this image fails.
+    /// It can't go there: a push of this image fails, once it is where else it goes.
     Refused(Error),
 }
 
@@ -141,7 +141,11 @@ impl fmt::Display for Explanation {
         writeln!(f, "{}", self.source)?;
         self.rules.iter().try_for_each(|rule| write!(f, "\n{rule}"))?;
         match (self.refused(), self.destinations().count()) {
-            (Some(error), _) => writeln!(f, "\nA push of it fails ({}): {error}", error.error_type),
+            (Some(error), 0) => writeln!(f, "\nA push of it fails ({}): {error}", error.error_type),
+            (Some(error), count) => {
+                let places = if count == 1 { "one place".to_owned() } else { format!("{count} places") };
+                writeln!(f, "\nIt goes to {places}, and then its push fails ({}): {error}", error.error_type)
+            }
             (None, 0) => writeln!(f, "\nIt goes nowhere: no rule takes it."),
             (None, 1) => writeln!(f, "\nIt goes to one place."),
             (None, count) => writeln!(f, "\nIt goes to {count} places."),

@@ -116,6 +116,60 @@ async fn one_that_fails_fails_the_invocation_and_stops_none_of_the_others() {
     .await;
 }
 
+/// Docker Hub knows no names of three components.
+fn one_that_cannot_be(world: &mut World) {
+    let bad = json!({ "name": "to the Hub", "destinations": ["docker.io/acme/{repository}"] });
+    world.config["rules"].as_array_mut().unwrap().insert(0, bad);
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_is_told_when_the_others_have_the_image() {
+    watched(async {
+        let (mut world, image) = three_ways().await;
+        one_that_cannot_be(&mut world);
+        let mut function = world.function("on-push", &[]).await;
+        let (error_type, message) = failed(&mut function, push_event("team/app", "v1", &image.digest)).await;
+        assert_eq!(error_type, "InvalidReference", "{message}");
+        assert!(message.contains("`to the Hub`") && message.contains("two components"), "{message}");
+        for prefix in ["one", "two", "three"] {
+            world.destination.store().is_whole(&format!("{prefix}/team/app"), "v1").unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_leaves_a_letter_and_the_others_messages() {
+    watched(async {
+        let (mut world, image) = three_ways().await;
+        one_that_cannot_be(&mut world);
+        let url = world.aws.sqs().create("work", Duration::from_secs(30));
+        let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
+        let env = [("TRANSSHIP_QUEUE_URL", url.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+        let mut on_push = world.function("on-push", &env).await;
+        let event = push_event("team/app", "v1", &image.digest);
+        let (error_type, _) = failed(&mut on_push, event.clone()).await;
+        assert_eq!((error_type.as_str(), world.aws.sqs().messages("work").len()), ("InvalidReference", 3));
+
+        // The event as a message's body, and a message that leaves the destinations to the rules.
+        let source = format!("{}/team/app:v1", world.source_host);
+        for body in [event.to_string(), json!({ "source": source }).to_string()] {
+            let before = world.aws.sqs().messages("dead").len();
+            world.aws.sqs().send("work", &body);
+            let mut fanout = world.function("fanout", &env).await;
+            EventSource::new(world.aws.sqs(), "work").timeout(LIMIT).drain(&mut fanout, 9).await;
+            assert_eq!(world.aws.sqs().messages("work").len(), 0);
+            let letters = world.aws.sqs().messages("dead");
+            assert_eq!(letters.len(), before + 1);
+            assert_eq!(letters[before].body, body);
+        }
+        for prefix in ["one", "two", "three"] {
+            world.destination.store().is_whole(&format!("{prefix}/team/app"), "v1").unwrap();
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn messages_that_the_queue_does_not_take_fail_the_invocation() {
     watched(async {
