@@ -16,6 +16,7 @@ mod scan;
 mod source;
 mod stage;
 mod transfer;
+mod unfinished;
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +39,7 @@ pub use stage::STAGE;
 use stage::Stage;
 use tokio::time::Instant;
 use tracing::Instrument;
+use unfinished::Unfinished;
 
 use crate::{
     config::Limits,
@@ -58,6 +60,7 @@ pub struct Syncer {
     ends: Arc<dyn Ends>,
     limits: Limits,
     budget: ByteBudget,
+    unfinished: Unfinished,
 }
 
 /// One sync: what is asked, between which ends, and what it holds and counts.
@@ -94,7 +97,7 @@ impl Syncer {
     /// A syncer within `limits`.
     #[must_use]
     pub fn new(ends: Arc<dyn Ends>, limits: Limits, budget: ByteBudget) -> Self {
-        Self { ends, limits, budget }
+        Self { ends, limits, budget, unfinished: Unfinished::default() }
     }
 
     /// Syncs one image and says what was done, failed or not.
@@ -107,6 +110,7 @@ impl Syncer {
     pub async fn go_on(&self, request: &SyncRequest, begun: &Begun, deadline: Deadline) -> SyncReport {
         let started = Instant::now();
         let tally = Tally::of(begun);
+        let request = &self.unfinished.begins(request);
         // Each wait inside is bounded and says what it waited for; this bounds what might have been forgotten, and
         // leaves uploads that broke off at the deadline the time to be cancelled.
         let span = tracing::info_span!("sync", source = %request.source, destination = %request.destination);
@@ -121,6 +125,9 @@ impl Syncer {
             }
             result => (result, None),
         };
+        if result.is_ok() {
+            self.unfinished.ends(request);
+        }
         let peak = self.budget.take_peak();
         SyncReport { left, ..tally.report(request, result, started.elapsed(), peak) }
     }

@@ -334,6 +334,39 @@ async fn a_failure_leaves_the_image_in_place_says_so_and_may_be_tried_again() {
     .await;
 }
 
+/// Lambda runs a failed event again after a minute, and anybody at any time.
+#[tokio::test]
+async fn an_event_that_comes_again_at_once_brings_what_failed() {
+    watched(async {
+        for kind in 0..2 {
+            let mut world = plain_or_ecr(kind).await;
+            world.config["limits"] = json!({ "max_attempts": 1 });
+            let image = Image::small(1);
+            image.push_to(world.source.store(), "team/app", "v1");
+            let signature = artifact(SIGNATURE, "a signature", &image.descriptor());
+            let tag = tag_of(&image.digest, ".sig");
+            signature.push_to(world.source.store(), "team/app", &tag);
+            world
+                .destination
+                .faults()
+                .add(Fault::on(Kind::ManifestPut).path(".sig").forever().then(Action::status(500)));
+            let mut function = world.function("on-push", &[]).await;
+            let event = push_event("team/app", "v1", &image.digest);
+            failed(&mut function, event.clone()).await;
+            world.destination.faults().clear();
+            assert_eq!(pushed(&mut function, "team/app", "v1", &image.digest).await["outcome"], "current");
+            let tagged = world.destination.store().tag("mirror/team/app", &tag);
+            assert_eq!(tagged, Some(signature.digest.clone()));
+
+            // Once it is done, what cosign has tagged comes by events of its own again.
+            world.forget();
+            pushed(&mut function, "team/app", "v1", &image.digest).await;
+            assert_eq!(world.source.journal().count(Kind::TagsList), 0);
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_message_whose_referrers_failed_comes_again() {
     watched(async {
