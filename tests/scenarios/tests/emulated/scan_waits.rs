@@ -6,7 +6,7 @@ use emulator::{Descriptor, Image, Index, Layer, image::Platform};
 use scenarios::{
     Function, Outcome, World,
     attached::{SIMPLE_SIGNING, tag_of},
-    world::{SOURCE, delete_event, push_event},
+    world::{SOURCE, delete_event, push_event, scan_event},
 };
 use serde_json::{Value, json};
 
@@ -76,6 +76,13 @@ async fn the_wait_begins_with_what_asked_last_and_not_anew_with_each_receive() {
         assert_eq!(letters[0].attribute("error_type"), Some("ScanRefused"));
         let message = letters[0].attribute("error_message").unwrap();
         assert!(message.contains("60 minutes") && message.contains("IN_PROGRESS"), "{message}");
+
+        // The event of a scan has just asked, too; that of a push a day ago has not.
+        let mut on_push = world.function("on-push", &[]).await;
+        let scanned = scan_event("team/app", &["v1"], &image.digest);
+        assert_eq!(failed(&mut on_push, scanned).await.0, "ScanPending");
+        let pushed = push_event("team/app", "v1", &image.digest);
+        assert_eq!(failed(&mut on_push, pushed).await.0, "ScanRefused");
         assert_nothing_written(&world.destination);
     })
     .await;
