@@ -18,6 +18,7 @@ ON_EVERYTHING = {
     "Login": "a login is for a whole registry; GetAuthorizationToken knows no resource",
     "PublicLogin": "the same of ECR Public",
     "PublicLoginToken": "a service token has no resource; bound to ECR Public by a condition",
+    "EnhancedScans": "Inspector's findings and coverage belong to no repository; ECR asks for them on the caller's behalf",
     "Interfaces": "Lambda asks for these on every resource when it puts a function into a VPC; denied to the code",
 }
 
@@ -26,7 +27,8 @@ def platform(stack: stacks.Stack) -> dict[str, list[tuple[str, str, dict]]]:
     """What AWS itself does as a role.
 
     Source: Lambda developer guide, "Execution role", "Using Lambda with Amazon SQS", "Capturing records of asynchronous
-    invocations", "Giving functions access to resources in a VPC"; EventBridge Scheduler user guide, "Setting up the
+    invocations", "Giving functions access to resources in a VPC"; ECR user guide, "IAM permissions required for enhanced
+    scanning" (ECR asks Inspector as whoever calls DescribeImageScanFindings, so that no ledger has it); EventBridge Scheduler user guide, "Setting up the
     execution role"; SQS developer guide, "Key management"."""
     queue_key = stack.parameters["QueueKeyArn"]
     both = [
@@ -34,6 +36,8 @@ def platform(stack: stacks.Stack) -> dict[str, list[tuple[str, str, dict]]]:
         ("xray:PutTelemetryRecords", "*", {}),
         ("kms:Decrypt", queue_key, {}),
         ("kms:GenerateDataKey", queue_key, {}),
+        ("inspector2:ListCoverage", "*", {}),
+        ("inspector2:ListFindings", "*", {}),
         ("ec2:AssignPrivateIpAddresses", "*", {}),
         ("ec2:CreateNetworkInterface", "*", {}),
         ("ec2:DeleteNetworkInterface", "*", {}),
@@ -318,6 +322,12 @@ def test_rules_that_delete_or_wait_for_scans_have_the_rights_and_the_events_for_
             policy = iam.statements(stack, role)
             assert iam.allowing(policy, action, resource)
             assert not iam.allowing(policy, action, f"{resource}-2")
+    # ECR's own question to Inspector, where enhanced scanning is on.
+    free = stacks.Stack(template, Configuration="{}", SourceRepositoryArns=found["SourceRepositoryArns"])
+    for action in ("inspector2:ListCoverage", "inspector2:ListFindings"):
+        for role in ROLES.values():
+            assert iam.allowing(iam.statements(stack, role), action, "*")
+            assert not iam.allowing(iam.statements(free, role), action, "*")
 
 
 @pytest.mark.parametrize(

@@ -342,7 +342,7 @@ impl Rule {
         mistakes.extend(wrong.into_iter().map(|wrong| format!("{path}.referrers.{wrong}")));
         let wrong = request::wrong_types("require_referrers", &settings.require_referrers);
         mistakes.extend(wrong.into_iter().map(|wrong| format!("{path}.{wrong}")));
-        let unwanted = settings.require_referrers.iter().find(|of| !settings.referrers.take(&[(*of).clone()]));
+        let unwanted = settings.require_referrers.iter().find(|of| !settings.referrers.may_bring(of));
         if let Some(of) = unwanted {
             mistakes.push(format!("{path}.require_referrers: `{of}` is required, and `referrers` leaves it out"));
         }
@@ -441,6 +441,12 @@ fn both(first: Option<Error>, next: Error) -> Error {
         Some(first) => Error { message: format!("{}; {}", first.message, next.message), ..first },
         None => next,
     }
+}
+
+/// Whether two references are one place, whichever of its host's names they use.
+#[must_use]
+pub fn is_same_place(one: &Reference, other: &Reference) -> bool {
+    plain(one) == plain(other)
 }
 
 /// The same place under the host that ECR's events imply.

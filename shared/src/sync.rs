@@ -226,7 +226,7 @@ impl Syncer {
             }
         }
         if let Some(gate) = &request.options.scan_gate {
-            Stage::Scan.run(tally, scan::pass(gate, source, &request.source, &root, room)).await?;
+            Stage::Scan.run(tally, scan::pass(gate, source, request, &root, room)).await?;
         }
         let digest = root.digest.clone();
         let of_source = filtered_from.unwrap_or_else(|| digest.clone());
@@ -358,6 +358,8 @@ impl Task<'_> {
         }
         let now = presence::there(&self.source.repository, self.request.source.target(), &self.room);
         let now = Stage::Resolve.run(self.tally, now).await?;
+        // Whoever followed its deletion may have found nothing to remove yet.
+        self.tally.source_is_gone(now.is_none());
         Ok(now.filter(|now| now != digest))
     }
 }

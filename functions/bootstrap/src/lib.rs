@@ -19,7 +19,7 @@ use transfer::{
     queue::{ImageMessage, Queue, Traced},
     registry::{Run, Side},
     request::{RemovalRequest, SyncRequest},
-    rules::{Pushed, Verdict},
+    rules::{Pushed, RemovalVerdict, Verdict, is_same_place},
     settings::{Environment, variable},
     sync::{Begun, RemovalReport, SyncReport},
     telemetry::{self, Work},
@@ -73,6 +73,9 @@ impl Invocation {
             }
         }
         telemetry::report(&app.environment.function_name, &self.work, request, &report);
+        if report.source_is_gone && report.error.is_none() {
+            Box::pin(self.deleted_meanwhile(app, request, &report)).await;
+        }
         match report.awaits.take() {
             Some(subject) => Some(Box::pin(self.image_first(app, request, &subject)).await.unwrap_or(report)),
             None => Some(report),
@@ -134,8 +137,36 @@ impl Invocation {
         })?
     }
 
+    /// Removes what was put of a tag that was deleted at the source meanwhile, where the rules follow deletions: the event of
+    /// that may have found nothing here. It is reported as a removal; another try of the sync would find no tag to copy, so
+    /// that a failure is none of it.
+    async fn deleted_meanwhile(&self, app: &App, request: &SyncRequest, report: &SyncReport) {
+        let source = &request.source;
+        let deleted = Pushed {
+            registry: source.registry().to_owned(),
+            repository: source.repository().to_owned(),
+            tag: source.tag().map(str::to_owned),
+            digest: report.digest.as_deref().and_then(|digest| digest.parse().ok()),
+            at: None,
+        };
+        let removals = match app.config.rules.removals(&deleted) {
+            Ok(RemovalVerdict::Remove(removals)) => removals,
+            Ok(RemovalVerdict::Ignore(reason)) => {
+                return tracing::info!(%source, reason, "the tag was deleted at the source while it was copied, and stays");
+            }
+            Err(error) => {
+                return tracing::error!(%source, %error, "what follows the deletion of the tag can't be told");
+            }
+        };
+        for removal in removals.iter().filter(|of| is_same_place(&of.destination, &request.destination)) {
+            if let Err(error) = self.remove(app, removal, &deleted).await {
+                tracing::error!(%source, %error, "the tag can't be synced again");
+            }
+        }
+    }
+
     /// Removes a tag as `deleted` was at the source, and reports it. Where the source turns out to have the tag after all
-    /// and the destination hasn't, it is synced as if pushed.
+    /// and the destination hasn't, it is synced as if pushed; that request and its report are answered too.
     ///
     /// # Errors
     /// What the rules say of their own mistakes.
@@ -144,7 +175,7 @@ impl Invocation {
         app: &App,
         request: &RemovalRequest,
         deleted: &Pushed,
-    ) -> Result<(RemovalReport, Option<SyncReport>), Error> {
+    ) -> Result<(RemovalReport, Option<(SyncRequest, SyncReport)>), Error> {
         let report = app.remover.run(request, self.deadline).await;
         telemetry::removal(&app.environment.function_name, &self.work, request, &report);
         if !report.source_is_back {
@@ -152,11 +183,12 @@ impl Invocation {
         }
         let pushed = Pushed { digest: None, at: None, ..deleted.clone() };
         let Verdict::Sync(requests) = app.config.rules.verdict(&pushed)? else { return Ok((report, None)) };
-        let back = requests.into_iter().find(|sync| sync.destination == request.destination);
-        let synced = match back {
-            Some(sync) => self.sync(app, &[SyncRequest { repeated: true, ..sync }], &Begun::default()).await,
-            None => None,
-        };
+        let back = requests.into_iter().find(|sync| is_same_place(&sync.destination, &request.destination));
+        let Some(back) = back else { return Ok((report, None)) };
+        // Its push was another event, whose time nobody knows here.
+        let back = SyncRequest { repeated: true, asked_at: deleted.at, ..back };
+        let synced = self.sync(app, std::slice::from_ref(&back), &Begun::default()).await;
+        let synced = synced.map(|synced| (back, synced));
         Ok((report, synced))
     }
 }

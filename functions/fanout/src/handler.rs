@@ -189,7 +189,7 @@ async fn removed(
             return told.map_or(End::Unfinished, End::Failed);
         }
         let error = match invocation.remove(app, request, deleted).await {
-            Ok((removal, synced)) => removal.error.or_else(|| synced?.error),
+            Ok((removal, synced)) => removal.error.or_else(|| synced?.1.error),
             Err(error) => Some(error),
         };
         if let Some(error) = error

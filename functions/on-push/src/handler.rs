@@ -37,13 +37,18 @@ enum Entry {
 /// Replicates what the event tells of.
 pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answer, HandlerError> {
     let mut refused = None;
+    let (mut asked_at, now) = (None, SystemTime::now());
     let (verdict, pushed_at) = match event::read(invocation.payload.clone())? {
         Event::Pushed(pushed) => {
             let routes: Routes = app.config.rules.routes(&pushed)?;
             refused = routes.refused;
             (routes.verdict, pushed.at)
         }
-        Event::Scanned(images) => (app.config.rules.scanned(&images)?, None),
+        Event::Scanned(images) => {
+            // Its image may be old, and a scan of another of an index's images may be running.
+            asked_at = Some(now);
+            (app.config.rules.scanned(&images)?, None)
+        }
         Event::Attached(pushed) => match app.config.rules.attached(&pushed)? {
             requests if requests.is_empty() => (Verdict::Ignore(NOWHERE), None),
             requests => (Verdict::Sync(requests), pushed.at),
@@ -65,16 +70,14 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
         return refused.map_or(Ok(answer), |error| Err(error.into()));
     }
     // Where there is a queue, `fanout` may have the same image.
-    let tried = pushed_at.is_some_and(|at| probably_repeated(at, SystemTime::now()));
+    let tried = pushed_at.is_some_and(|at| probably_repeated(at, now));
     let repeated = app.queue.is_some() || tried;
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
-        let request = SyncRequest { repeated, tried, ..request };
+        let request = SyncRequest { repeated, tried, asked_at, ..request };
         let place = [request];
         let Some(mut report) = invocation.sync(&app, &place, &Begun::default()).await else { continue };
-        if let (Outcome::Held, Some(queue)) = (report.outcome, invocation.queue(&app)) {
-            waits(&invocation, &queue, &place, &mut report).await;
-        }
+        waits(&invocation, &app, &place, &mut report).await;
         results.push(report);
     }
     match failure(&results).or(refused) {
@@ -92,7 +95,12 @@ async fn removed(app: &App, invocation: &Invocation, deleted: &Pushed) -> Result
     let (mut results, mut errors) = (Vec::new(), Vec::new());
     let number = requests.len();
     for request in requests {
-        let (removal, synced) = invocation.remove(app, &request, deleted).await?;
+        let (removal, back) = invocation.remove(app, &request, deleted).await?;
+        let mut synced = None;
+        if let Some((request, mut report)) = back {
+            waits(invocation, app, &[request], &mut report).await;
+            synced = Some(report);
+        }
         let failed = removal.error.clone().or_else(|| synced.as_ref()?.error.clone());
         errors.extend(failed.map(|error| (removal.destination.clone(), error)));
         results.push(Entry::Removed(Box::new(removal)));
@@ -105,8 +113,9 @@ async fn removed(app: &App, invocation: &Invocation, deleted: &Pushed) -> Result
 }
 
 /// Puts what is held for its scan on the queue, where it can wait for longer than Lambda would run the event again.
-async fn waits(invocation: &Invocation, queue: &dyn Queue, place: &[SyncRequest], report: &mut SyncReport) {
-    let trouble = match invocation.ends.bound(queued(queue, place)).await {
+async fn waits(invocation: &Invocation, app: &App, place: &[SyncRequest], report: &mut SyncReport) {
+    let (Outcome::Held, Some(queue)) = (report.outcome, invocation.queue(app)) else { return };
+    let trouble = match invocation.ends.bound(queued(&queue, place)).await {
         Ok(Ok(_)) => return report.queued(),
         Ok(Err(error)) => error.to_string(),
         Err(passed) => passed.to_string(),

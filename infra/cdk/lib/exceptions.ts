@@ -13,6 +13,7 @@ const WILDCARDS: Record<string, string> = {
   Read: "The repositories that the rules' globs take.",
   ReadImages: "The repositories that the rules' globs take.",
   Scans: "The repositories that the rules' globs take.",
+  EnhancedScans: "Inspector's findings and coverage belong to no repository; ECR asks for them on the caller's behalf.",
   Delete: "The repositories that the rules' globs and templates lead to.",
   PublicDelete: "The repositories that the rules' globs and templates lead to.",
   Write: "The repositories that the rules' globs and templates lead to.",

@@ -76,6 +76,8 @@ export function replication(access: Access, secretKeys: string[]): PolicyStateme
     on('ReadImages', PULL_IMAGES, new Set([...access.read].filter((resource) => !access.tags.has(resource)))),
     on('Write', PUSH, access.write),
     on('Scans', ['ecr:DescribeImageScanFindings'], access.scans),
+    // ECR asks Amazon Inspector for enhanced scanning's findings, as whoever asks ECR. They are of no repository.
+    on('EnhancedScans', ['inspector2:ListCoverage', 'inspector2:ListFindings'], new Set(access.scans.size > 0 ? ['*'] : [])),
     on('Delete', ['ecr:BatchDeleteImage', 'ecr:DescribeImages'], access.remove),
     on('CreateRepositories', ['ecr:CreateRepository'], access.create),
     on('TagRepositories', ['ecr:TagResource'], access.tag),

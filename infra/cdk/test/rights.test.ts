@@ -252,9 +252,12 @@ test('following deletions and waiting for scans are rights, and events, of their
     'ecr:BatchDeleteImage',
     'ecr:DescribeImageScanFindings',
     'ecr:DescribeImages',
+    // ECR's own questions where enhanced scanning is on.
+    'inspector2:ListCoverage',
+    'inspector2:ListFindings',
   ]);
   const without = replication(accessFor({ rules: [plain] }, home), []);
-  assert(!without.some(({ actions }) => actions.some((action) => /Delete|Scan/.test(action))));
+  assert(!without.some(({ actions }) => actions.some((action) => /Delete|Scan|inspector2/.test(action))));
 });
 
 test('more rights than IAM takes in a role are refused at synth', () => {

@@ -8,7 +8,7 @@ use crate::{
     ecr::{EcrArchive, EcrListing, EcrScans},
     error::Error,
     oci::Digest,
-    request::Scan,
+    request::{Scan, Severity},
     sync::{ManifestPresence, ScanFindings, SourceDiagnosis, Withheld},
     transport::Meter,
 };
@@ -22,8 +22,8 @@ pub(super) struct OwnApi {
 }
 
 impl ScanFindings for OwnApi {
-    fn scan<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Scan, Error>> {
-        Box::pin(self.scans.of(&self.name, digest, &self.meter))
+    fn scan<'a>(&'a self, digest: &'a Digest, refused: Severity) -> BoxFuture<'a, Result<Scan, Error>> {
+        Box::pin(self.scans.of(&self.name, digest, refused, &self.meter))
     }
 
     fn age<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Duration>, Error>> {

@@ -2,6 +2,8 @@
 //!
 //! Source: ECR API, `DescribeImageScanFindings`, `ImageScanStatus`; ECR user guide, "Scan images for software vulnerabilities".
 
+mod findings;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -9,8 +11,10 @@ use std::{
 
 use aws_sdk_ecr::{
     error::ProvideErrorMetadata,
+    operation::describe_image_scan_findings::DescribeImageScanFindingsOutput,
     types::{ImageIdentifier, ImageScanStatus, ScanStatus},
 };
+use findings::Findings;
 
 use super::EcrApi;
 use crate::{
@@ -20,6 +24,12 @@ use crate::{
     request::{Scan, Severity},
     transport::Meter,
 };
+
+/// Findings in one answer. The API gives up to 1000, and one of Inspector's is some KiB long: so an answer is about a MiB.
+const PAGE: i32 = 250;
+
+/// Answers that are read of one image's scan. Chosen: findings by the ten thousand are no image's.
+const MOST_PAGES: i32 = 100;
 
 /// The scans of one registry's images.
 #[derive(Debug)]
@@ -34,39 +44,58 @@ impl EcrScans {
         Self { api }
     }
 
-    /// What is known of the scan of an image.
+    /// What is known of the scan of an image, whose gate refuses findings of `refused` and above: what decides that is read,
+    /// in one call where it tells counts and all of its findings.
     ///
     /// # Errors
     /// What the API says; that there is no scan is none.
-    pub async fn of(&self, repository: &str, digest: &Digest, meter: &Meter) -> Result<Scan, Error> {
+    pub async fn of(&self, repository: &str, digest: &Digest, refused: Severity, meter: &Meter) -> Result<Scan, Error> {
+        let (mut findings, mut first, mut next) = (Findings::default(), None, None);
+        for _ in 0..MOST_PAGES {
+            let Some(page) = self.page(repository, digest, next, meter).await? else { return Ok(Scan::Missing) };
+            page.image_scan_findings().into_iter().for_each(|page| findings.add(page));
+            next = page.next_token().map(str::to_owned);
+            let status = first.get_or_insert_with(|| status(page.image_scan_status()));
+            let is_done = matches!(status, Status::Done(_));
+            if !is_done || next.is_none() || !findings.want_more(refused) {
+                next = None;
+                break;
+            }
+        }
+        let too_many = next.is_some() && !findings.refuse(refused);
+        Ok(match first {
+            Some(Status::Done(_)) if too_many => Scan::Impossible(format!(
+                "its scan lists over {} findings, more than are looked at, and none so far is {refused} or above; scan a \
+                 smaller image, or leave scan_gate out of the rule",
+                MOST_PAGES * PAGE
+            )),
+            Some(Status::Done(_)) if findings.are_there() => Scan::Finished(findings.counts()),
+            Some(Status::Done(status)) => Scan::Running(format!("{status}, without findings so far")),
+            Some(Status::Running(text)) => Scan::Running(text),
+            Some(Status::Impossible(reason)) => Scan::Impossible(reason),
+            None => Scan::Missing,
+        })
+    }
+
+    /// One page of what is known of a scan; `None`: there is no scan.
+    async fn page(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        token: Option<String>,
+        meter: &Meter,
+    ) -> Result<Option<DescribeImageScanFindingsOutput>, Error> {
         let call = self.api.client().await.describe_image_scan_findings().registry_id(self.api.account());
         let call = call
             .repository_name(repository)
             .image_id(ImageIdentifier::builder().image_digest(digest.as_str()).build())
-            // The counts are in every page, and nothing else is wanted.
-            .max_results(1);
-        let answer = match call.customize().interceptor(CountCalls::on(meter)).send().await {
-            Ok(answer) => answer,
-            Err(error) if error.code() == Some("ScanNotFoundException") => return Ok(Scan::Missing),
-            Err(error) => return Err(failure(&self.doing(repository, digest, "DescribeImageScanFindings"), &error)),
-        };
-        let counts = answer.image_scan_findings().map(|findings| {
-            let counts = findings.finding_severity_counts().into_iter().flatten();
-            let counts = counts
-                .map(|(severity, count)| (Severity::of(severity.as_str()), u64::try_from(*count).unwrap_or_default()));
-            // Two words may be of one severity.
-            counts.fold(std::collections::BTreeMap::new(), |mut all, (severity, count)| {
-                *all.entry(severity).or_default() += count;
-                all
-            })
-        });
-        Ok(match (status(answer.image_scan_status()), counts) {
-            (Status::Finished, counts) => Scan::Finished(counts.unwrap_or_default()),
-            (Status::Watched, Some(counts)) => Scan::Finished(counts),
-            (Status::Watched, None) => Scan::Running("ACTIVE, without findings so far".to_owned()),
-            (Status::Running(text), _) => Scan::Running(text),
-            (Status::Impossible(reason), _) => Scan::Impossible(reason),
-        })
+            .set_next_token(token)
+            .max_results(PAGE);
+        match call.customize().interceptor(CountCalls::on(meter)).send().await {
+            Ok(page) => Ok(Some(page)),
+            Err(error) if error.code() == Some("ScanNotFoundException") => Ok(None),
+            Err(error) => Err(failure(&self.doing(repository, digest, "DescribeImageScanFindings"), &error)),
+        }
     }
 
     /// How long ago an image was pushed, where that is known.
@@ -93,10 +122,8 @@ impl EcrScans {
 
 /// A scan's status, as far as the gate is concerned.
 enum Status {
-    /// Basic scanning is done with it.
-    Finished,
-    /// Enhanced scanning keeps looking; the first look may not be over.
-    Watched,
+    /// Basic scanning is done with it, or enhanced scanning keeps looking; either may say so before its findings are there.
+    Done(&'static str),
     Running(String),
     Impossible(String),
 }
@@ -107,8 +134,8 @@ fn status(said: Option<&ImageScanStatus>) -> Status {
     let text = format!("{}{description}", status.as_str());
     let impossible = |advice: &str| Status::Impossible(format!("it can't be scanned ({text}); {advice}"));
     match status {
-        ScanStatus::Complete => Status::Finished,
-        ScanStatus::Active => Status::Watched,
+        ScanStatus::Complete => Status::Done("COMPLETE"),
+        ScanStatus::Active => Status::Done("ACTIVE"),
         ScanStatus::Failed => impossible("start another scan (aws ecr start-image-scan) and replicate it again"),
         ScanStatus::UnsupportedImage => impossible(
             "ECR can't look into images of this kind: keep them out of the rule by its tags, or leave scan_gate out",

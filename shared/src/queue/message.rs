@@ -34,7 +34,7 @@ pub struct ImageMessage {
     /// What of what is attached to the image goes with it; left out: all, or what the rules say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referrers: Option<Referrers>,
-    /// Artifact types that must be attached to the image, or it is not copied; left out: none, or what the rules say.
+    /// Artifact types that must be attached to the image, or it is not copied, beside those that the rules name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_referrers: Option<Vec<String>>,
     /// What to do with a tag that the destination has, at another digest.
@@ -110,7 +110,8 @@ impl ImageMessage {
         })
     }
 
-    /// How its image is synced: as it says itself, and else as `by_rules`.
+    /// How its image is synced: as it says itself, and else as `by_rules`. It gets past no gate of these: of scans the
+    /// stricter one holds, and what either requires is required.
     ///
     /// # Errors
     /// What is wrong with `platforms`, and where in it.
@@ -119,10 +120,14 @@ impl ImageMessage {
             Some(list) => Some(Platform::list(list).map_err(|wrong| format!("`platforms`{}", wrong.join("; ")))?),
             None => by_rules.platforms,
         };
+        let mut required = by_rules.require_referrers;
+        let own = self.require_referrers.iter().flatten();
+        let more: Vec<String> = own.filter(|of| !required.contains(of)).cloned().collect();
+        required.extend(more);
         Ok(SyncOptions {
             existing_tag: self.existing_tag.unwrap_or(by_rules.existing_tag),
             referrers: self.referrers.clone().unwrap_or(by_rules.referrers),
-            require_referrers: self.require_referrers.clone().unwrap_or(by_rules.require_referrers),
+            require_referrers: required,
             platforms,
             scan_gate: ScanGate::stricter(self.scan_gate, by_rules.scan_gate),
         })
@@ -196,6 +201,21 @@ mod tests {
         assert_eq!((&body["version"], &body["source"]), (&1.into(), &"quay.io/a/app:v1.2".into()));
         assert!(serde_json::to_value(ImageMessage::of(&places[1]).unwrap()).unwrap().get("tags").is_none());
         assert_eq!(ImageMessage::of(&[]), None);
+    }
+
+    #[test]
+    fn what_the_rules_require_is_required_whatever_a_message_says() {
+        let by_rules = || SyncOptions { require_referrers: vec!["a/*".into(), "b/c".into()], ..SyncOptions::default() };
+        for (own, expected) in [
+            (None, &["a/*", "b/c"][..]),
+            (Some(&[][..]), &["a/*", "b/c"]),
+            (Some(&["b/c", "d/e"]), &["a/*", "b/c", "d/e"]),
+        ] {
+            let body =
+                serde_json::json!({ "source": "quay.io/a/app:v1", "require_referrers": own, "referrers": false });
+            let message: ImageMessage = serde_json::from_value(body).unwrap();
+            assert_eq!(message.options(by_rules()).unwrap().require_referrers, expected);
+        }
     }
 
     #[test]

@@ -58,6 +58,22 @@ impl Referrers {
         artifact_type.is_none_or(|of| self.take(&[of.to_owned()]))
     }
 
+    /// Whether something of a required type may be among what is copied, for all that can be told. Of two patterns it can't:
+    /// they may.
+    pub(crate) fn may_bring(&self, required: &str) -> bool {
+        if !is_pattern(required) {
+            return self.take(&[required.to_owned()]);
+        }
+        match self {
+            Self::All(all) => *all,
+            Self::Types(lists) => {
+                let meets = |of: &String| of == required || is_pattern(of) || is_of(required, of);
+                let is_covered = |of: &String| of == required || of == "*";
+                (lists.include.is_empty() || lists.include.iter().any(meets)) && !lists.exclude.iter().any(is_covered)
+            }
+        }
+    }
+
     /// The patterns that are none, each with the reason.
     #[must_use]
     pub fn mistakes(&self) -> Vec<String> {
@@ -74,6 +90,11 @@ pub(crate) fn wrong_types(list: &str, types: &[String]) -> Vec<String> {
         Err(error) => Some(format!("{list}[{position}]: `{pattern}` is no pattern ({})", error.kind())),
     });
     wrong.collect()
+}
+
+/// Whether an entry stands for more than one artifact type.
+fn is_pattern(entry: &str) -> bool {
+    entry.contains(['*', '?', '[', '{', '\\'])
 }
 
 /// Whether an artifact type matches a pattern of a configuration or a message.
@@ -104,6 +125,20 @@ mod tests {
             ["application/vnd.oci.image.config.v1+json", "application/vnd.dev.cosign.simplesigning.v1+json"];
         assert!(take(r#"{"include":["application/vnd.dev.cosign.*"]}"#, &signature));
         assert!(!take(r#"{"exclude":["application/vnd.dev.cosign.*"]}"#, &signature));
+    }
+
+    #[test]
+    fn what_is_required_and_never_copied_is_told_from_what_may_be() {
+        let brings =
+            |setting: &str, required: &str| serde_json::from_str::<Referrers>(setting).unwrap().may_bring(required);
+        let sbom = r#"{"include":["application/spdx+json"]}"#;
+        assert!(brings(sbom, "application/spdx+json") && brings(sbom, "application/*") && brings(sbom, "*/spdx+json"));
+        assert!(!brings(sbom, "text/*") && !brings(sbom, "text/plain"));
+        assert!(brings(r#"{"include":["application/*"]}"#, "*+json"));
+        assert!(brings(r#"{"exclude":["application/spdx+json"]}"#, "application/*"));
+        assert!(!brings(r#"{"exclude":["application/*"]}"#, "application/*"));
+        assert!(!brings(r#"{"exclude":["*"]}"#, "application/*"));
+        assert!(brings("true", "a/*") && !brings("false", "a/*") && !brings("false", "a/b"));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct ScanGate {
     /// A finding of this severity or above refuses the image.
     pub severity: Severity,
-    /// How long after its push an image is held whose scan has not finished, in minutes, 1 to 1440; then it is refused.
+    /// How long an image is held whose scan has not finished, in minutes, 1 to 1440; then it is refused. Counted from its
+    /// push, or from the event or message that asks for it, whichever came last.
     #[serde(default = "default_wait")]
     pub wait_minutes: u32,
 }
@@ -117,16 +118,22 @@ impl ScanGate {
         }
     }
 
-    /// How long after its push an image is held.
+    /// How long an image is held.
     #[must_use]
     pub fn wait(&self) -> Duration {
         Duration::from_secs(u64::from(self.wait_minutes) * 60)
     }
 
-    /// What a scan means for an image that was pushed so long ago; `None`: nobody knows.
+    /// Whether an image may wait on that has waited so long; `None`: nobody knows.
     #[must_use]
-    pub fn judge(&self, scan: &Scan, age: Option<Duration>) -> Judgement {
-        let waits = age.is_none_or(|age| age < self.wait());
+    pub fn holds(&self, waited: Option<Duration>) -> bool {
+        waited.is_none_or(|waited| waited < self.wait())
+    }
+
+    /// What a scan means for an image that has waited so long for it; `None`: nobody knows.
+    #[must_use]
+    pub fn judge(&self, scan: &Scan, waited: Option<Duration>) -> Judgement {
+        let waits = self.holds(waited);
         let minutes = self.wait_minutes;
         match scan {
             Scan::Finished(counts)
@@ -143,14 +150,14 @@ impl ScanGate {
             Scan::Finished(_) => Judgement::Pass,
             Scan::Running(status) if waits => Judgement::Hold(format!("its scan has not finished ({status})")),
             Scan::Running(status) => Judgement::Refuse(format!(
-                "its scan has not finished within {minutes} minutes of its push ({status}); see why, or raise \
-                 scan_gate.wait_minutes, and replicate it again"
+                "its scan has not finished within {minutes} minutes of its push, nor of being asked for ({status}); see why, \
+                 or raise scan_gate.wait_minutes, and replicate it again"
             )),
             Scan::Missing if waits => {
                 Judgement::Hold("it has no scan: scanning is off for its repository, or has not begun".to_owned())
             }
             Scan::Missing => Judgement::Refuse(format!(
-                "it has no scan {minutes} minutes after its push: switch scanning on for its repository (scan on push), \
+                "it has no scan {minutes} minutes after its push, and after being asked for: switch scanning on for its repository (scan on push), \
                  start one (aws ecr start-image-scan), and replicate it again, or leave scan_gate out of the rule"
             )),
             Scan::Impossible(reason) => Judgement::Refuse(reason.clone()),

@@ -1,11 +1,11 @@
 //! Which tags follow one that was deleted at its source.
 
-use super::{Pushed, Rule, Rules};
+use super::{Pushed, Rule, Rules, is_same_place};
 use crate::{
     error::{Error, ErrorType},
     oci::Reference,
     provider::{Provider, TagRemoval},
-    request::RemovalRequest,
+    request::{Delete, RemovalRequest},
     settings::RuleSettings,
 };
 
@@ -19,7 +19,8 @@ pub enum RemovalVerdict {
 }
 
 impl Rules {
-    /// Which tags follow the deletion of `deleted`: each once, in the order of the rules.
+    /// Which tags follow the deletion of `deleted`: each once, in the order of the rules. Of two rules that lead to one place
+    /// the one that removes less holds.
     ///
     /// # Errors
     /// `InvalidReference`: a template gives what is no reference. `InvalidConfig`: a rule leads onto its own source.
@@ -34,9 +35,18 @@ impl Rules {
             let (Some(delete), Some(digest)) = (rule.delete, &deleted.digest) else { continue };
             for template in &rule.destinations {
                 let destination = rule.destination(template, &source, Some(digest))?;
-                if destination.tag().is_some() && !requests.iter().any(|known| known.destination == destination) {
-                    let (source, digest) = (source.clone(), digest.clone());
-                    requests.push(RemovalRequest { source, destination, digest, delete });
+                if destination.tag().is_none() {
+                    continue;
+                }
+                let known = requests.iter_mut().find(|known| is_same_place(&known.destination, &destination));
+                match known {
+                    // Whichever rule comes first, none removes what another keeps.
+                    Some(known) if delete == Delete::Untag => known.delete = delete,
+                    Some(_) => {}
+                    None => {
+                        let (source, digest) = (source.clone(), digest.clone());
+                        requests.push(RemovalRequest { source, destination, digest, delete });
+                    }
                 }
             }
         }

@@ -54,6 +54,23 @@ fn only_rules_that_say_so_follow_a_deletion_and_each_tag_once() {
 }
 
 #[test]
+fn of_two_rules_for_one_place_the_one_that_removes_less_holds() {
+    let own = "222233334444.dkr.ecr.eu-west-1.amazonaws.com/a/{name}";
+    let fips = "222233334444.dkr.ecr-fips.eu-west-1.amazonaws.com/a/{name}";
+    for (one, other) in [("image", "untag"), ("untag", "image")] {
+        for second in [own, fips] {
+            let rules = config(&format!(
+                r#"{{"destinations":["{own}"],"delete":"{one}"}},{{"destinations":["{second}"],"delete":"{other}"}}"#
+            ))
+            .unwrap();
+            let found = destinations(rules.removals(&deleted(Some("v1"), true)).unwrap());
+            let place = own.replace("{name}", "app:v1");
+            assert_eq!(found, [(place, Delete::Untag)], "{one}, then {other} at {second}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_followed_says_why() {
     let rules = config(r#"{"tags":{"include":["v*"]},"destinations":["quay.io/a/{name}"],"delete":"untag"}"#).unwrap();
     assert!(reason(rules.removals(&deleted(None, true)).unwrap()).contains("no tag"));

@@ -19,8 +19,16 @@ impl Rules {
                 }
             }
         }
+        let waits = |image: &Pushed| {
+            let gated = self.0.iter().filter(|rule| rule.options.scan_gate.is_some());
+            gated.into_iter().any(|rule| rule.takes_repository(&image.registry, &image.repository))
+        };
         Ok(match requests.is_empty() {
             false => Verdict::Sync(requests),
+            true if images.iter().any(|image| image.tag.is_none() && waits(image)) => Verdict::Ignore(
+                "a scan is finished of an image without a tag, as of an index's children: the index comes by its own push \
+                 event or message, which waits in the queue for them all",
+            ),
             true => Verdict::Ignore("a scan is finished, and no rule that matches waits for scans (`scan_gate`)"),
         })
     }

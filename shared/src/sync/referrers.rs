@@ -7,6 +7,7 @@ mod fallback;
 mod find;
 mod foresee;
 mod look;
+mod required;
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::{
     error::{Class, Error, ErrorType},
     limits::CommitGate,
     oci::{Digest, Manifest},
-    request::{SyncRequest, is_of},
+    request::{Referrers, is_of},
     sync::Destination,
 };
 
@@ -54,6 +55,8 @@ pub(super) type Findings = Option<Result<Attached, Error>>;
 
 /// What is attached to an image that is to be copied, of whose manifests `known` are read.
 ///
+/// What is required is looked for whatever `referrers` copies of it: that is no way around it.
+///
 /// # Errors
 /// The image is not to be copied with it, or not without it. That it couldn't be found out is told when the image is there.
 pub(super) async fn of_new(
@@ -64,10 +67,12 @@ pub(super) async fn of_new(
     foreseen: Option<&Foreseen>,
 ) -> Result<Findings, Error> {
     let options = &task.request.options;
+    let required = &options.require_referrers;
     if !options.referrers.wanted() {
+        let subject = task.tally.source_digest().unwrap_or_else(|| root.clone());
+        required::check(task, &subject, required.iter().collect()).await?;
         return Ok(None);
     }
-    let required = &options.require_referrers;
     let found = async |cosign, foreseen| {
         let attached = of_all(task, root, known, is_new, cosign, !required.is_empty(), foreseen).await?;
         // What is required of the image is required of the one that was pushed.
@@ -86,13 +91,22 @@ pub(super) async fn of_new(
             Ok((attached, of_source)) => {
                 let (asked, digest) =
                     of_source.as_ref().map_or((&attached, root), |(of_source, digest)| (of_source, digest));
-                match required.iter().find(|wanted| !asked.has(digest, |of| is_of(wanted, of))) {
-                    None => return Ok(Some(Ok(attached))),
-                    // A refusal is for good, so it is of what is there now.
-                    Some(_) if cosign != CosignTags::Now || foreseen.is_some() => {
-                        (cosign, foreseen) = (CosignTags::Now, None)
+                let missing: Vec<&String> =
+                    required.iter().filter(|wanted| !asked.has(digest, |of| is_of(wanted, of))).collect();
+                if missing.is_empty() {
+                    return Ok(Some(Ok(attached)));
+                }
+                match &options.referrers {
+                    // What is left out was not looked at.
+                    Referrers::Types(_) => {
+                        required::check(task, digest, missing).await?;
+                        return Ok(Some(Ok(attached)));
                     }
-                    Some(wanted) => return Err(lacks(task.request, digest, wanted)),
+                    // A refusal is for good, so it is of what is there now.
+                    Referrers::All(_) if cosign == CosignTags::Now && foreseen.is_none() => {
+                        return Err(required::lacks(task.request, digest, &missing));
+                    }
+                    Referrers::All(_) => (cosign, foreseen) = (CosignTags::Now, None),
                 }
             }
             Err(Trouble::Refused(error)) => return Err(error),
@@ -199,17 +213,6 @@ pub(super) async fn follow(
         );
         Error { message, ..error }
     })
-}
-
-fn lacks(request: &SyncRequest, root: &Digest, wanted: &str) -> Error {
-    Error::new(
-        ErrorType::ReferrerNotFound,
-        format!(
-            "{} ({root}) is not replicated: no referrer of type `{wanted}` is attached to it, and require_referrers names \
-             it; attach one, then push or send the image again",
-            request.source
-        ),
-    )
 }
 
 /// How long after what is attached was looked for it is looked for once more, when the image is there. Chosen: events of

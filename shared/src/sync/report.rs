@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -96,6 +96,9 @@ pub struct SyncReport {
     /// The image that what was to be copied belongs to, and that is not at the destination; or itself, if it is one.
     #[serde(skip)]
     pub awaits: Option<Digest>,
+    /// Whether the source's tag was gone when this sync had put it: a deletion met it.
+    #[serde(skip)]
+    pub source_is_gone: bool,
     /// What the next invocation needs to go on, where this one's time was too short.
     #[serde(skip)]
     pub left: Option<Begun>,
@@ -191,6 +194,8 @@ pub(super) struct Tally {
     reason: Mutex<Option<String>>,
     /// The image that must come first.
     awaits: Mutex<Option<Digest>>,
+    /// Whether the source's tag was gone at the last look.
+    gone: AtomicBool,
     /// Uploads that the next invocation can go on with.
     half_sent: Mutex<Vec<HalfSent>>,
     /// Blobs that the end of this one cut.
@@ -289,6 +294,11 @@ impl Tally {
         *locked(&self.awaits) = awaits;
     }
 
+    /// Whether the source's tag was gone at the look after the copy.
+    pub(super) fn source_is_gone(&self, gone: bool) {
+        self.gone.store(gone, Ordering::Relaxed);
+    }
+
     /// Whether this very sync put the manifest.
     pub(super) fn has_pushed(&self, digest: &Digest) -> bool {
         locked(&self.manifests).get(digest) == Some(&true)
@@ -372,6 +382,7 @@ impl Tally {
             error_message: error.as_ref().map(|error| error.message.clone()),
             error,
             awaits: locked(&self.awaits).clone(),
+            source_is_gone: self.gone.load(Ordering::Relaxed),
             left: None,
         }
     }

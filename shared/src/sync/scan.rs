@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -14,8 +14,8 @@ use super::Source;
 use crate::{
     error::{Error, ErrorType},
     limits::ManifestRoom,
-    oci::{Digest, Manifest, Reference},
-    request::{Judgement, Scan, ScanGate},
+    oci::{AttachedTag, Digest, Manifest},
+    request::{Judgement, Scan, ScanGate, Severity, SyncRequest},
 };
 
 /// Images that are asked for at once.
@@ -35,8 +35,8 @@ const MOST_WAIT: Duration = Duration::from_secs(15 * 60);
 
 /// Tells what scans found.
 pub trait ScanFindings: Send + Sync {
-    /// What is known of the scan of an image of the source's repository.
-    fn scan<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Scan, Error>>;
+    /// What is known of the scan of an image of the source's repository, for whom findings of `refused` and above matter.
+    fn scan<'a>(&'a self, digest: &'a Digest, refused: Severity) -> BoxFuture<'a, Result<Scan, Error>>;
 
     /// How long ago it was pushed; `None`: nobody knows.
     fn age<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Duration>, Error>>;
@@ -50,10 +50,14 @@ pub trait ScanFindings: Send + Sync {
 pub(super) async fn pass(
     gate: &ScanGate,
     source: &Source,
-    reference: &Reference,
+    request: &SyncRequest,
     root: &Manifest,
     room: &ManifestRoom,
 ) -> Result<(), Error> {
+    let reference = &request.source;
+    if is_attached(request, root) {
+        return Ok(());
+    }
     let Some(scans) = &source.scans else {
         let text = format!(
             "{reference} is not copied: its registry has no scans that could be asked for, and the rule has a scan_gate, which \
@@ -62,8 +66,18 @@ pub(super) async fn pass(
         return Err(Error::new(ErrorType::InvalidConfig, text));
     };
     let images = images(source, root, room).await?;
+    if images.is_empty() {
+        // What it lists never changes, so that there is nothing to wait for.
+        let text = format!(
+            "{reference} is not copied, by its rule's scan_gate: index {} lists no image that a scan could be asked for; \
+             leave scan_gate out of the rule, or such images by its tags",
+            root.digest
+        );
+        return Err(Error::new(ErrorType::ScanRefused, text));
+    }
+    let since = since_asked(request, SystemTime::now());
     let asked: Vec<(Digest, Judgement, Option<Duration>)> =
-        stream::iter(images).map(|digest| judged(gate, scans, digest)).buffered(AT_ONCE).try_collect().await?;
+        stream::iter(images).map(|digest| judged(gate, scans, digest, since)).buffered(AT_ONCE).try_collect().await?;
     let of = |reason: &str, digest: &Digest| match *digest == root.digest {
         true => format!("{digest}: {reason}"),
         false => format!("{digest}, which index {} lists: {reason}", root.digest),
@@ -92,15 +106,46 @@ async fn judged(
     gate: &ScanGate,
     scans: &Arc<dyn ScanFindings>,
     digest: Digest,
+    since_asked: Option<Duration>,
 ) -> Result<(Digest, Judgement, Option<Duration>), Error> {
-    let scan = scans.scan(&digest).await?;
-    // Only what may be held has to have an age.
-    let age = match &scan {
-        Scan::Running(_) | Scan::Missing => scans.age(&digest).await?,
+    let scan = scans.scan(&digest, gate.severity).await?;
+    let waited = match &scan {
+        // Whoever has just asked may wait, however old the image is.
+        Scan::Running(_) | Scan::Missing if since_asked.is_some() && gate.holds(since_asked) => since_asked,
+        Scan::Running(_) | Scan::Missing => least(scans.age(&digest).await?, since_asked),
+        // Only what may be held has to have an age.
         Scan::Finished(_) | Scan::Impossible(_) => None,
     };
-    let judgement = gate.judge(&scan, age);
-    Ok((digest, judgement, age))
+    let judgement = gate.judge(&scan, waited);
+    Ok((digest, judgement, waited))
+}
+
+/// How long ago an image was last asked for: by its push's event, or by the message, which keeps its time however often it is
+/// received. A tag may be put on an old image, and a message may come back from a dead-letter queue, or out of a backfill.
+fn since_asked(request: &SyncRequest, now: SystemTime) -> Option<Duration> {
+    let since = |at: Option<SystemTime>| at.map(|at| now.duration_since(at).unwrap_or_default());
+    least(since(request.pushed_at), since(request.asked_at))
+}
+
+/// The shorter of two times; one that nobody knows doesn't count.
+fn least(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
+/// Whether it is what is attached to an image, under a tag that says so: a signature, an SBOM, a list of such. ECR scans
+/// none, and it has nothing to scan. The tag alone doesn't make it one, as anybody may give an image such a tag.
+fn is_attached(request: &SyncRequest, root: &Manifest) -> bool {
+    let is_tagged = request.source.tag().and_then(AttachedTag::of).is_some();
+    is_tagged && !root.layer_types.iter().any(|of| is_file_system(of)) && !lists_platforms(root)
+}
+
+/// Whether a layer of this type holds files of an image.
+///
+/// Source: OCI image specification, "Media types"; Docker "Image Manifest Version 2, Schema 2".
+fn is_file_system(layer_type: &str) -> bool {
+    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."]
+        .iter()
+        .any(|prefix| layer_type.starts_with(prefix))
 }
 
 /// When it is worth another look: after as long again as it has taken so far, and when the wait is over.
@@ -168,6 +213,22 @@ struct Platform {
     architecture: String,
 }
 
+impl Platform {
+    /// Nobody pulls it.
+    fn is_unknown(&self) -> bool {
+        self.os == "unknown" && self.architecture == "unknown"
+    }
+}
+
+/// Whether an index lists what somebody pulls for a platform, or can't be read: lists of attachments name none.
+fn lists_platforms(index: &Manifest) -> bool {
+    if !index.is_index {
+        return false;
+    }
+    let Ok(listed) = serde_json::from_slice::<Listed>(&index.bytes) else { return true };
+    listed.manifests.iter().any(|entry| entry.platform.as_ref().is_some_and(|of| !of.is_unknown()))
+}
+
 /// The attestations among the children of an index: BuildKit marks them, and gives them a platform that nobody pulls. Both
 /// are asked for, so that no image passes for one.
 ///
@@ -177,7 +238,7 @@ fn attestations(index: &Manifest) -> BTreeSet<String> {
     let is_attestation = |entry: &Entry| {
         let marked = entry.annotations.as_ref().and_then(|found| found.get("vnd.docker.reference.type"));
         marked.is_some_and(|kind| kind == "attestation-manifest")
-            && entry.platform.as_ref().is_some_and(|of| of.os == "unknown" && of.architecture == "unknown")
+            && entry.platform.as_ref().is_some_and(Platform::is_unknown)
     };
     // What is also listed as an image is one.
     let images: Vec<&str> =
@@ -190,7 +251,75 @@ fn attestations(index: &Manifest) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Severity;
+
+    fn manifest(json: &serde_json::Value) -> Manifest {
+        let bytes = json.to_string().into_bytes();
+        let digest = Digest::of(&bytes);
+        Manifest::parse(bytes.into(), digest, None).unwrap()
+    }
+
+    fn request(source: &str, pushed: Option<u64>, asked: Option<u64>) -> SyncRequest {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        SyncRequest {
+            source: source.parse().unwrap(),
+            destination: "quay.io/b/app:v1".parse().unwrap(),
+            expected: None,
+            options: crate::request::SyncOptions::default(),
+            pushed_at: pushed.map(at),
+            asked_at: asked.map(at),
+            repeated: false,
+            tried: false,
+            heard: false,
+            attached: false,
+        }
+    }
+
+    #[test]
+    fn the_wait_is_counted_from_what_asked_last() {
+        let since = |pushed, asked| {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+            since_asked(&request("quay.io/a/app:v1", pushed, asked), now).map(|since| since.as_secs())
+        };
+        assert_eq!(since(None, None), None);
+        assert_eq!((since(Some(100), None), since(None, Some(200))), (Some(900), Some(800)));
+        assert_eq!((since(Some(100), Some(990)), since(Some(990), Some(100))), (Some(10), Some(10)));
+        assert_eq!(since(Some(1100), None), Some(0), "another clock");
+        assert_eq!(least(Some(Duration::from_secs(5)), None), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn only_what_has_no_files_of_an_image_counts_as_attached() {
+        let list = format!("sha256-{}", "a".repeat(64));
+        let signature = format!("{list}.sig");
+        let blob = |of: &str| serde_json::json!({ "mediaType": of, "digest": Digest::of(b"x").as_str(), "size": 1 });
+        let image = |layer: &str| {
+            manifest(&serde_json::json!({
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": blob("application/vnd.oci.image.config.v1+json"),
+                "layers": [blob(layer)],
+            }))
+        };
+        let index = |platform: Option<serde_json::Value>| {
+            let mut entry = blob("application/vnd.oci.image.manifest.v1+json");
+            if let Some(platform) = platform {
+                entry["platform"] = platform;
+            }
+            manifest(&serde_json::json!({
+                "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]
+            }))
+        };
+        let is = |tag: &str, root: &Manifest| is_attached(&request(&format!("quay.io/a/app:{tag}"), None, None), root);
+        let signed = image("application/vnd.dev.cosign.simplesigning.v1+json");
+        assert!(is(&signature, &signed) && !is("v1", &signed));
+        for layer in
+            ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip"]
+        {
+            assert!(!is(&signature, &image(layer)), "{layer}");
+        }
+        assert!(is(&list, &index(None)));
+        assert!(!is(&list, &index(Some(serde_json::json!({ "os": "linux", "architecture": "amd64" })))));
+    }
 
     #[test]
     fn the_next_look_waits_as_long_again_and_no_longer_than_the_gate() {

@@ -301,7 +301,8 @@ export interface ScanGate {
    */
   severity: Severity;
   /**
-   * How long after its push an image is held whose scan has not finished, in minutes, 1 to 1440; then it is refused.
+   * How long an image is held whose scan has not finished, in minutes, 1 to 1440; then it is refused. Counted from its
+   * push, or from the event or message that asks for it, whichever came last.
    */
   wait_minutes?: number;
 }

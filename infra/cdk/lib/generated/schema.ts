@@ -548,7 +548,7 @@ export const schema = {
           "$ref": "#/$defs/Severity"
         },
         "wait_minutes": {
-          "description": "How long after its push an image is held whose scan has not finished, in minutes, 1 to 1440; then it is refused.",
+          "description": "How long an image is held whose scan has not finished, in minutes, 1 to 1440; then it is refused. Counted from its\npush, or from the event or message that asks for it, whichever came last.",
           "type": "integer",
           "format": "uint32",
           "default": 60,

@@ -13,6 +13,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+pub use scans::ScanFindings;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, Call, account_of};
@@ -76,7 +77,12 @@ impl EcrApi {
     /// Sets how far the scan of an image is, and what it found; without counts there are no findings to be had yet. An image
     /// of which nothing was set has no scan.
     pub fn set_scan(&self, repository: &str, digest: &str, status: &str, counts: Option<&[(&str, u64)]>) {
-        self.scans.set(repository, digest, status, counts);
+        self.scans.set(repository, digest, status, counts.map(ScanFindings::counted));
+    }
+
+    /// The same, with an answer that tells of the findings as they are given.
+    pub fn set_findings(&self, repository: &str, digest: &str, status: &str, findings: ScanFindings) {
+        self.scans.set(repository, digest, status, Some(findings));
     }
 
     /// Puts a policy on a repository, as its owner would: `lifecyclePolicyText` or `policyText`.

@@ -265,6 +265,7 @@ async fn a_finished_scan_sets_its_tags_going_by_rules_that_wait_for_it() {
 
         let untagged = results(&mut function, scan_event("team/app", &[], &image.digest)).await;
         assert_eq!(untagged[0]["outcome"], "ignored", "{untagged:?}");
+        assert!(untagged[0]["reason"].as_str().unwrap().contains("without a tag"), "the true reason: {untagged:?}");
         world.rule().remove("scan_gate");
         let mut function = world.function("on-push", &[]).await;
         let ignored = results(&mut function, scan_event("team/app", &["v1"], &image.digest)).await;
