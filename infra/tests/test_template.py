@@ -208,10 +208,11 @@ def test_each_event_file_meets_the_rules_that_it_should(full):
     for name, names in expected.items():
         event = json.loads((stacks.INFRA.parent / "events" / f"{name}.json").read_text())
         assert [rule for rule, pattern in rules.items() if matches(pattern, event)] == names, name
-        # Which of the two types the push of an artifact raises is not documented.
+        # Which of these types the push of an artifact raises is not documented.
         if names == ["PushRule"]:
-            event["detail-type"] = "ECR Referrer Action"
-            assert [rule for rule, pattern in rules.items() if matches(pattern, event)] == ["ReferrerRule"], name
+            for kind in ("ECR Referrer Action", "ECR Artifact Action"):
+                event["detail-type"] = kind
+                assert [rule for rule, pattern in rules.items() if matches(pattern, event)] == ["ReferrerRule"], name
 
 
 def test_failed_events_are_kept(full):

@@ -9,7 +9,7 @@ import type { EventKinds } from './props';
 interface Kind {
   readonly id: string;
   readonly description: string;
-  readonly detailType: string;
+  readonly detailTypes: string[];
   readonly detail: Record<string, string[]>;
   readonly wanted: (kinds: EventKinds) => boolean;
 }
@@ -18,28 +18,29 @@ const KINDS: Kind[] = [
   {
     id: 'PushRule',
     description: 'An image was pushed to ECR.',
-    detailType: 'ECR Image Action',
+    detailTypes: ['ECR Image Action'],
     detail: { 'action-type': ['PUSH'], result: ['SUCCESS'] },
     wanted: () => true,
   },
   {
     id: 'DeleteRule',
     description: 'An image was deleted from ECR.',
-    detailType: 'ECR Image Action',
+    detailTypes: ['ECR Image Action'],
     detail: { 'action-type': ['DELETE'], result: ['SUCCESS'] },
     wanted: (kinds) => kinds.deletes ?? false,
   },
   {
     id: 'ReferrerRule',
     description: 'A referrer was pushed to ECR.',
-    detailType: 'ECR Referrer Action',
+    // Which of the two a push raises is not documented.
+    detailTypes: ['ECR Referrer Action', 'ECR Artifact Action'],
     detail: { 'action-type': ['PUSH'], result: ['SUCCESS'] },
     wanted: (kinds) => kinds.referrers ?? false,
   },
   {
     id: 'ScanRule',
     description: 'ECR has scanned an image.',
-    detailType: 'ECR Image Scan',
+    detailTypes: ['ECR Image Scan'],
     detail: { 'scan-status': ['COMPLETE'] },
     wanted: (kinds) => kinds.scans ?? false,
   },
@@ -52,10 +53,10 @@ export function eventRules(
   deadLetters: IQueue,
   kinds: EventKinds,
 ): CfnRule[] {
-  return KINDS.filter((kind) => kind.wanted(kinds)).map(({ id, description, detailType, detail }) => {
+  return KINDS.filter((kind) => kind.wanted(kinds)).map(({ id, description, detailTypes, detail }) => {
     const rule = new CfnRule(scope, id, {
       description,
-      eventPattern: { source: ['aws.ecr'], 'detail-type': [detailType], detail },
+      eventPattern: { source: ['aws.ecr'], 'detail-type': detailTypes, detail },
       targets: [
         {
           id: 'OnPush',

@@ -29,7 +29,7 @@ use crate::{
 
 /// What must be left of the invocation for a removal to begin: what follows it can't be done by another one. Chosen: the
 /// removal and some requests, each tried again.
-const TIME_TO_FINISH: Duration = Duration::from_secs(10);
+const TIME_TO_FINISH: Duration = Duration::from_secs(5);
 
 /// Where the ends of a removal come from.
 pub trait RemovalEnds: Ends {
