@@ -2,13 +2,14 @@
 //! (`OCI-Subject`), the one whose API names it, and nobody else.
 
 use emulator::{Action, Builder, Descriptor, Fault, Image, Index, Kind, Personality, Registry, image::Platform};
-use scenarios::{Function, World, world::push_event};
+use scenarios::{Function, Outcome, World, world::push_event};
 use serde_json::{Value, json};
 
-use crate::support::{delivered, failed, image_message, pushed, replicated, watched};
+use crate::support::{LIMIT, delivered, failed, image_message, pushed, replicated, watched};
 use scenarios::attached::{SIGNATURE, artifact, assert_listed, attach, listed, tag_of};
 
-const REPOSITORY: &str = "team/app";
+/// Deep enough for those that have projects.
+const REPOSITORY: &str = "project/images/app";
 
 fn plain() -> Builder {
     Registry::builder(Personality::Plain)
@@ -99,36 +100,17 @@ async fn a_registry_that_is_known_to_have_the_api_never_gets_a_list_under_the_ta
         for personality in [Personality::Ecr, Personality::Gar, Personality::Acr] {
             let registry = Registry::builder(personality).lists_nothing();
             let registry = if personality == Personality::Ecr { registry } else { registry.open() };
-            let (mut world, _, signature) = signed_at(registry).await;
-            world.rule().remove("tags");
+            let (world, _, signature) = signed(registry).await;
             let mut function = world.function("fanout", &[]).await;
-            let (from, to) = deep_ends(&world);
-            let result = replicated(&world, &mut function, &from, &to).await;
+            let result = copied(&world, &mut function).await;
             assert_eq!(result["referrers"]["pushed"], 1, "{personality:?}: {result}");
             let journal = world.destination.journal();
             assert_eq!(journal.count(Kind::Referrers), 0, "{personality:?}");
             assert_eq!(journal.count(Kind::ManifestPut), 2, "{personality:?}: the image and its signature");
-            assert!(world.destination.store().manifest(DEEP, &signature.digest).is_some());
+            assert!(world.destination.store().manifest(REPOSITORY, &signature.digest).is_some());
         }
     })
     .await;
-}
-
-const DEEP: &str = "project/images/app";
-
-fn deep_ends(world: &World) -> (String, String) {
-    let of = |host: &str| format!("{host}/{DEEP}:v1");
-    (of(&world.source_host), of(&world.destination_host))
-}
-
-async fn signed_at(destination: Builder) -> (World, Image, Image) {
-    let world = World::between(plain(), destination).await;
-    let image = Image::small(1);
-    image.push_to(world.source.store(), DEEP, "v1");
-    let signature = artifact(SIGNATURE, "mine", &image.descriptor());
-    attach(world.source.store(), DEEP, &signature, &image.digest, true);
-    world.destination.store().create_repository(DEEP);
-    (world, image, signature)
 }
 
 #[tokio::test]
@@ -144,6 +126,21 @@ async fn a_list_under_a_tag_is_read_by_one_request() {
         let journal = world.destination.journal();
         assert_eq!((journal.count(Kind::ManifestHead), journal.count(Kind::ManifestGet)), (1, 1));
         assert_eq!(journal.len(), 3, "{:#?}", journal.entries());
+    })
+    .await;
+}
+
+/// A `GET` is a counted pull at the Hub, and nobody says that one that finds nothing is not.
+#[tokio::test]
+async fn a_list_under_a_tag_of_the_hub_is_looked_for_before_it_is_read() {
+    watched(async {
+        let hub = Registry::builder(Personality::DockerHub).referrers(false).open();
+        let (world, image, signature) = signed(hub).await;
+        let mut function = world.function("fanout", &[]).await;
+        assert_eq!(copied(&world, &mut function).await["referrers"]["pushed"], 1);
+        assert_listed(world.destination.store(), REPOSITORY, &signature, &image.digest, false);
+        let journal = world.destination.journal();
+        assert_eq!((journal.count_status(Kind::ManifestGet, 404), journal.count(Kind::ManifestGet)), (0, 1));
     })
     .await;
 }
@@ -219,14 +216,32 @@ async fn a_child_that_could_not_be_listed_is_listed_by_the_next_try() {
 #[tokio::test]
 async fn an_artifact_that_is_copied_as_an_image_is_listed_under_its_subject() {
     watched(async {
-        let world = World::between(plain(), plain().referrers(false)).await;
-        let image = Image::small(1);
-        let chart = artifact(SIGNATURE, "by its own tag", &image.descriptor());
-        chart.push_to(world.source.store(), REPOSITORY, "v1");
-        let mut function = world.function("fanout", &[]).await;
-        let result = copied(&world, &mut function).await;
-        assert_eq!(result["outcome"], "synced", "{result}");
-        assert_listed(world.destination.store(), REPOSITORY, &chart, &image.digest, false);
+        for fails in [false, true] {
+            let mut world = World::between(plain(), plain().referrers(false)).await;
+            world.config["limits"] = json!({ "max_attempts": 1 });
+            let image = Image::small(1);
+            let chart = artifact(SIGNATURE, "by its own tag", &image.descriptor());
+            chart.push_to(world.source.store(), REPOSITORY, "v1");
+            if fails {
+                let down = Fault::on(Kind::ManifestPut).path(&tag_of(&image.digest, "")).then(Action::status(503));
+                world.destination.faults().add(down);
+            }
+            let mut function = world.function("fanout", &[]).await;
+            let (from, to) = ends(&world);
+            world.aws.sqs().create("work", LIMIT);
+            world.aws.sqs().send("work", &image_message(from, to));
+            let mut event = world.aws.sqs().receive_event("work", 1).unwrap();
+            let Outcome::Ok(answer) = function.invoke(event.clone(), LIMIT).await else { panic!("it answers") };
+            assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), usize::from(fails));
+            if fails {
+                assert!(listed(world.destination.store(), REPOSITORY, &image.digest).is_empty());
+                // The tag is right by now, so that only the try tells that something may be left.
+                event["Records"][0]["attributes"]["ApproximateReceiveCount"] = json!("2");
+                let again = function.invoke(event, LIMIT).await;
+                assert_eq!(again, Outcome::Ok(json!({"batchItemFailures": []})));
+            }
+            assert_listed(world.destination.store(), REPOSITORY, &chart, &image.digest, false);
+        }
     })
     .await;
 }
