@@ -148,7 +148,7 @@ pub struct Dropped {
 impl Dropped {
     fn keeps(&self, entry: &Value) -> bool {
         let is_gone = self.gone.iter().any(|digest| entry["digest"] == digest.as_str());
-        !is_gone && !(self.unsound && !is_sound(entry))
+        !is_gone && (!self.unsound || is_sound(entry))
     }
 }
 
