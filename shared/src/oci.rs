@@ -15,7 +15,10 @@ pub use manifest::{Blob, Child, MANIFEST_ACCEPT, Manifest, ManifestError};
 pub(crate) use platform::Described;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, normalize_host};
-pub use referrer::{AttachedTag, OCI_INDEX, Referrer, cosign_tags, merged_referrers, read_referrers, referrers_tag};
+pub use referrer::{
+    AttachedTag, Dropped, OCI_INDEX, Referrer, ReferrersList, cosign_tags, has_unsound, merged_referrers,
+    read_referrers, referrers_index, referrers_tag,
+};
 
 /// The most bytes that a manifest may have (4 MiB): what registries must take at least, and what ECR takes at most.
 ///

@@ -28,8 +28,8 @@ pub use auth::{
 };
 pub use blob::{BlobsAt, OpenedBlob};
 pub use listing::{ListedImage, Listing, OciListing, Page};
-pub use manifest::ManifestHead;
-pub use referrers::Lacks;
+pub use manifest::{ManifestHead, Taken};
+pub use referrers::{FallbackList, Lacks};
 pub use refusal::CREATE_ADVICE;
 pub use removal::{OciTags, Untagging};
 pub use sent::SentLately;

@@ -29,6 +29,7 @@ use plan::Plan;
 use platforms::Wanted;
 pub use platforms::filtered_digest;
 use presence::Presence;
+use publish::Unlisted;
 use referrers::{Findings, Foreseen};
 pub use removal::{RemovalEnds, RemovalOutcome, RemovalReport, Remover, TagsAt};
 use report::Tally;
@@ -47,7 +48,7 @@ use crate::{
     error::{Error, ErrorType},
     limits::{ByteBudget, CommitGate, ManifestRoom},
     oci::{Digest, Manifest},
-    registry::Run,
+    registry::{Run, Taken},
     request::{ExistingTag, SyncRequest},
     transport::Meter,
 };
@@ -70,6 +71,8 @@ struct Task<'s> {
     destination: Destination,
     tally: &'s Tally,
     room: ManifestRoom,
+    /// Manifests of the image that it put, and the destination may not list under their subjects.
+    unlisted: Unlisted,
 }
 
 /// What a round of a sync came to.
@@ -142,7 +145,14 @@ impl Syncer {
         let run = |meter: &Arc<Meter>| Run { meter: Arc::clone(meter), deadline };
         let source = self.ends.source(&request.source, run(&tally.source))?;
         let destination = self.ends.destination(&request.destination, &request.source, run(&tally.destination))?;
-        let task = Task { request, source, destination, tally, room: self.budget.manifests().await };
+        let task = Task {
+            request,
+            source,
+            destination,
+            tally,
+            room: self.budget.manifests().await,
+            unlisted: Unlisted::default(),
+        };
         if request.attached {
             return self.late(&task).await;
         }
@@ -207,6 +217,10 @@ impl Syncer {
         let root = match root {
             resolve::Root::Same(digest, root) => {
                 tally.manifest(&digest, false);
+                // An earlier try may have put it and failed to list it.
+                if request.tried {
+                    root.iter().for_each(|root| task.unlisted.note(root, Taken { listed: false }));
+                }
                 let of_source = filtered_from.as_ref().unwrap_or(&digest);
                 let outcome = if tally.has_pushed(&digest) { synced(request, of_source) } else { Outcome::Current };
                 let was_there = outcome == Outcome::Current;
@@ -260,7 +274,7 @@ impl Syncer {
         root: Manifest,
         mut foreseen: Option<Foreseen>,
     ) -> Result<Findings, Copying> {
-        let Task { request, source, destination, tally, room } = task;
+        let Task { request, source, destination, tally, room, unlisted } = task;
         let mut unasked = Presence::default();
         let presence = foreseen.as_mut().map_or(&mut unasked, |foreseen| &mut foreseen.presence);
         let presence = Some(presence).filter(|_| trust == Trust::Manifests);
@@ -295,7 +309,7 @@ impl Syncer {
         let (to_be_good, run) = (plan.to_be_good(), destination.repository.run());
         Stage::Gate.run(tally, gate.open(&to_be_good, &run.deadline)).await?;
         let target = request.destination.target();
-        let put = publish::run(&tree, &destination.repository, target, &gate, tally);
+        let put = publish::run(&tree, &destination.repository, target, &gate, tally, unlisted);
         Stage::Publish.run(tally, put).await.map_err(|error| match error.error_type {
             ErrorType::BlobUnavailable => Copying::Contradicted(error),
             _ => Copying::Failed(error),
@@ -315,7 +329,7 @@ struct Resolved {
 
 impl Task<'_> {
     async fn resolved(&self, budget: &ByteBudget) -> Result<Resolved, Error> {
-        let Task { request, source, destination, tally, room } = self;
+        let Task { request, source, destination, tally, room, .. } = self;
         let options = &request.options;
         // To know an image's children takes its manifest. Where that counts as a pull, it takes a reason.
         let counted = source.repository.client().provider.counts_pulls();

@@ -109,6 +109,22 @@ pub fn cut(index: &[u8], keep: &[bool]) -> Option<Vec<u8>> {
     Some(left)
 }
 
+/// The same index with `entries`, written and with commas between them, behind its own. No other byte is changed.
+///
+/// `None`: the bytes, which were parsed before, are none of an index with a list.
+pub(super) fn with(index: &[u8], entries: &str) -> Option<Vec<u8>> {
+    let mut scan = Scan { bytes: index, at: 0 };
+    scan.find_list()?;
+    let behind_bracket = {
+        let mut scan = Scan { bytes: index, at: scan.at };
+        scan.eat(b'[').then_some(scan.at)?
+    };
+    let own = scan.list()?;
+    let at = own.last().map_or(behind_bracket, |last| last.end);
+    let comma = if own.is_empty() || entries.is_empty() { "" } else { "," };
+    Some([&index[..at], comma.as_bytes(), entries.as_bytes(), &index[at..]].concat())
+}
+
 /// Where in a JSON text something stands.
 struct Scan<'b> {
     bytes: &'b [u8],
@@ -118,6 +134,12 @@ struct Scan<'b> {
 impl Scan<'_> {
     /// Where the entries of an index stand.
     fn entries(mut self) -> Option<Vec<Range<usize>>> {
+        self.find_list()?;
+        self.list()
+    }
+
+    /// Goes to the list of an index.
+    fn find_list(&mut self) -> Option<()> {
         self.eat(b'{').then_some(())?;
         loop {
             let key = self.value()?;
@@ -125,7 +147,7 @@ impl Scan<'_> {
             let key: String = serde_json::from_slice(&self.bytes[key]).ok()?;
             self.eat(b':').then_some(())?;
             if key == "manifests" {
-                return self.list();
+                return Some(());
             }
             self.value()?;
             self.eat(b',').then_some(())?;

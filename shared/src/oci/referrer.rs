@@ -1,10 +1,13 @@
 //! How artifacts are attached to a manifest: descriptors of referrers, and the tags that stand in where a registry has no
 //! referrers API. Pure.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
-use super::{Digest, Manifest};
+use super::{
+    Digest, Manifest,
+    index::{cut, with},
+};
 
 /// The media type of an index, which lists of referrers are.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -28,11 +31,27 @@ pub struct Referrer {
     pub artifact_type: Option<String>,
 }
 
+/// What a list of referrers names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferrersList {
+    /// Its entries, in its order.
+    pub referrers: Vec<Referrer>,
+    /// How many of its entries are left out: they have no digest that anybody here could verify.
+    pub unreadable: usize,
+}
+
 /// A list of referrers: what the API answers, and what stands under the fallback tag.
 #[derive(Debug, Deserialize)]
 struct List {
-    #[serde(default)]
-    manifests: Option<Vec<Listed>>,
+    #[serde(deserialize_with = "entries_or_null")]
+    manifests: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Listed(Listed),
+    Unreadable(IgnoredAny),
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,29 +59,41 @@ struct List {
 struct Listed {
     digest: String,
     #[serde(default)]
-    media_type: String,
+    media_type: Option<String>,
     #[serde(default)]
     size: Value,
     #[serde(default)]
     artifact_type: Option<String>,
 }
 
-/// Reads a list of referrers. Entries whose digest nobody here could verify are left out.
-///
-/// # Errors
-/// The bytes are no image index.
-pub fn read_referrers(bytes: &[u8]) -> Result<Vec<Referrer>, serde_json::Error> {
-    let list: List = serde_json::from_slice(bytes)?;
-    let listed = list.manifests.unwrap_or_default().into_iter();
-    let referrers = listed.filter_map(|listed| {
+/// Some write `null` for an empty list; what has no list at all is no index.
+fn entries_or_null<'de, D: Deserializer<'de>>(member: D) -> Result<Vec<Entry>, D::Error> {
+    Ok(Option::deserialize(member)?.unwrap_or_default())
+}
+
+impl Entry {
+    fn into_referrer(self) -> Option<Referrer> {
+        let Self::Listed(listed) = self else { return None };
+        let media_type = listed.media_type.unwrap_or_default();
         Some(Referrer {
             digest: listed.digest.parse().ok()?,
-            is_index: listed.media_type.contains("image.index") || listed.media_type.contains("manifest.list"),
+            is_index: media_type.contains("image.index") || media_type.contains("manifest.list"),
             size: listed.size.as_u64(),
             artifact_type: listed.artifact_type.filter(|text| !text.is_empty()),
         })
-    });
-    Ok(referrers.collect())
+    }
+}
+
+/// Reads a list of referrers for its digests. What else its entries say, or fail to say, keeps none of them back.
+///
+/// # Errors
+/// The bytes are no image index. Those of JSON that is something else are `is_data`.
+pub fn read_referrers(bytes: &[u8]) -> Result<ReferrersList, serde_json::Error> {
+    let list: List = serde_json::from_slice(bytes)?;
+    let entries = list.manifests.len();
+    let referrers: Vec<Referrer> = list.manifests.into_iter().filter_map(Entry::into_referrer).collect();
+    let unreadable = entries - referrers.len();
+    Ok(ReferrersList { referrers, unreadable })
 }
 
 /// The tag of the index that lists a manifest's referrers where a registry has no API for it.
@@ -105,35 +136,95 @@ impl AttachedTag {
     }
 }
 
-/// The list of `bytes` without what is `gone`, and with the referrers that it lacks; every other entry stays as it is.
+/// What a list of referrers is to lose when it is written anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Entries of these: the registry has them no more.
+    pub gone: Vec<Digest>,
+    /// Entries that are no descriptors: the registry takes no list with such.
+    pub unsound: bool,
+}
+
+impl Dropped {
+    fn keeps(&self, entry: &Value) -> bool {
+        let is_gone = self.gone.iter().any(|digest| entry["digest"] == digest.as_str());
+        !is_gone && (!self.unsound || is_sound(entry))
+    }
+}
+
+/// Whether an entry of a list is a descriptor with all that one must have, of an algorithm that is known here.
+///
+/// Source: OCI image-spec, "OCI Content Descriptors".
+fn is_sound(entry: &Value) -> bool {
+    let digest = entry["digest"].as_str().is_some_and(|digest| digest.parse::<Digest>().is_ok());
+    digest && entry["mediaType"].as_str().is_some_and(|text| !text.is_empty()) && entry["size"].is_u64()
+}
+
+/// Whether some entry of a list is no descriptor.
+#[must_use]
+pub fn has_unsound(list: &[u8]) -> bool {
+    let list: Value = serde_json::from_slice(list).unwrap_or_default();
+    list["manifests"].as_array().is_some_and(|entries| !entries.iter().all(is_sound))
+}
+
+/// The list of `bytes` without what is `dropped`, and with the referrers that it lacks; every other byte stays as it is.
 ///
 /// # Errors
-/// The bytes are no JSON object.
+/// The bytes are no image index.
 pub fn merged_referrers(
     bytes: Option<&[u8]>,
-    gone: &[Digest],
+    dropped: &Dropped,
     more: &[&Manifest],
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let mut index: Map<String, Value> = match bytes {
-        Some(bytes) => serde_json::from_slice(bytes)?,
-        None => Map::from_iter([
-            ("schemaVersion".to_owned(), json!(2)),
-            ("mediaType".to_owned(), json!(OCI_INDEX)),
-            ("manifests".to_owned(), json!([])),
-        ]),
+    let empty = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).to_string();
+    let bytes = bytes.unwrap_or(empty.as_bytes());
+    let mut index: Map<String, Value> = serde_json::from_slice(bytes)?;
+    let listed = match index.get("manifests") {
+        Some(Value::Array(listed)) => listed.as_slice(),
+        Some(Value::Null) => &[],
+        _ => return Err(serde::de::Error::missing_field("manifests")),
     };
-    let mut listed = match index.remove("manifests") {
-        Some(Value::Array(listed)) => listed,
-        _ => Vec::new(),
-    };
-    listed.retain(|entry| !gone.iter().any(|digest| entry["digest"] == digest.as_str()));
+    let keep: Vec<bool> = listed.iter().map(|entry| dropped.keeps(entry)).collect();
+    let mut new: Vec<Value> = Vec::new();
     for manifest in more {
-        if !listed.iter().any(|entry| entry["digest"] == manifest.digest.as_str()) {
-            listed.push(descriptor(manifest));
+        let digest = manifest.digest.as_str();
+        let kept = listed.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(entry, _)| entry);
+        if !kept.chain(&new).any(|entry| entry["digest"] == digest) {
+            new.push(descriptor(manifest));
         }
     }
-    index.insert("manifests".to_owned(), Value::Array(listed));
+    let entries: Vec<String> = new.iter().map(Value::to_string).collect();
+    let merged = cut(bytes, &keep).and_then(|left| with(&left, &entries.join(",")));
+    if let Some(merged) = merged {
+        return Ok(merged);
+    }
+    // There is no list in it to be added to: `null`.
+    let kept = listed.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(entry, _)| entry.clone());
+    let all = kept.chain(new).collect();
+    index.insert("manifests".to_owned(), Value::Array(all));
     serde_json::to_vec(&index)
+}
+
+/// A list of referrers as a manifest that can be put. What it lists is not looked at: whoever wrote it may have written
+/// anything.
+#[must_use]
+pub fn referrers_index(bytes: Vec<u8>) -> Manifest {
+    let own = serde_json::from_slice::<Value>(&bytes).map(|mut index| index["mediaType"].take());
+    let media_type = match own {
+        Ok(Value::String(own)) if !own.is_empty() => own,
+        _ => OCI_INDEX.to_owned(),
+    };
+    Manifest {
+        digest: Digest::of(&bytes),
+        media_type,
+        bytes: bytes.into(),
+        children: Vec::new(),
+        blobs: Vec::new(),
+        is_index: true,
+        subject: None,
+        artifact_type: None,
+        layer_types: Vec::new(),
+    }
 }
 
 /// A referrer's descriptor, made of its own bytes: its type is the manifest's `artifactType`, or its configuration's media
@@ -158,80 +249,5 @@ fn descriptor(manifest: &Manifest) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn digest() -> Digest {
-        Digest::of(b"subject")
-    }
-
-    #[test]
-    fn tags_are_made_of_the_subject_and_read_back() {
-        let subject = digest();
-        let hex = subject.as_str().strip_prefix("sha256:").unwrap();
-        assert_eq!(referrers_tag(&subject), format!("sha256-{hex}"));
-        assert_eq!(cosign_tags(&subject)[0], format!("sha256-{hex}.sig"));
-        assert_eq!(AttachedTag::of(&referrers_tag(&subject)), Some(AttachedTag::Index(subject.clone())));
-        for tag in cosign_tags(&subject) {
-            assert_eq!(AttachedTag::of(&tag), Some(AttachedTag::Cosign(subject.clone())));
-        }
-        for tag in [
-            "v1",
-            &format!("sha256-{hex}.src"),
-            "sha256-abc",
-            &format!("sha256-{hex}."),
-            &format!("md5-{hex}.sig"),
-            "sha256-",
-        ] {
-            assert_eq!(AttachedTag::of(tag), None, "{tag}");
-        }
-        let long: Digest = format!("sha512:{}", "a".repeat(128)).parse().unwrap();
-        assert_eq!(referrers_tag(&long), format!("sha512-{}", "a".repeat(64)));
-    }
-
-    #[test]
-    fn a_list_is_read_for_its_digests_alone() {
-        let subject = digest();
-        let list = json!({"schemaVersion": 2, "manifests": [
-            {"mediaType": OCI_INDEX, "digest": subject.as_str(), "size": 9_999_999_999_u64, "artifactType": "a/b"},
-            {"mediaType": "x", "digest": "md5:abc", "size": 1},
-            {"digest": subject.as_str()},
-        ]});
-        let read = read_referrers(list.to_string().as_bytes()).unwrap();
-        assert_eq!(read.len(), 2);
-        assert_eq!((read[0].is_index, read[0].artifact_type.as_deref()), (true, Some("a/b")));
-        assert_eq!((read[1].is_index, read[1].artifact_type.as_deref()), (false, None));
-        assert_eq!(read_referrers(b"{\"manifests\":null}").unwrap(), []);
-        assert!(read_referrers(b"<html>").is_err());
-    }
-
-    #[test]
-    fn a_merged_list_keeps_what_is_there_and_adds_what_lacks() {
-        let bytes = json!({
-            "schemaVersion": 2,
-            "artifactType": "application/spdx+json",
-            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest().as_str(), "size": 2},
-            "layers": [],
-            "annotations": {"made": "today"},
-        });
-        let bytes = bytes.to_string();
-        let manifest = Manifest::parse(bytes.clone().into(), Digest::of(bytes.as_bytes()), None).unwrap();
-        let first = merged_referrers(None, &[], &[&manifest, &manifest]).unwrap();
-        let index: Value = serde_json::from_slice(&first).unwrap();
-        assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
-        let entry = &index["manifests"][0];
-        assert_eq!(entry["digest"], manifest.digest.as_str());
-        assert_eq!(entry["size"], bytes.len());
-        assert_eq!(entry["artifactType"], "application/spdx+json");
-        assert_eq!(entry["annotations"]["made"], "today");
-        let foreign =
-            json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "x": 1, "manifests": [{"digest": "d", "y": 2}]});
-        let both: Value =
-            serde_json::from_slice(&merged_referrers(Some(foreign.to_string().as_bytes()), &[], &[&manifest]).unwrap())
-                .unwrap();
-        assert_eq!((&both["x"], &both["manifests"][0]["y"]), (&json!(1), &json!(2)));
-        assert_eq!(both["manifests"].as_array().unwrap().len(), 2);
-        let gone = merged_referrers(Some(&first), std::slice::from_ref(&manifest.digest), &[]).unwrap();
-        assert_eq!(serde_json::from_slice::<Value>(&gone).unwrap()["manifests"], json!([]));
-    }
-}
+#[path = "referrer_tests.rs"]
+mod tests;

@@ -43,6 +43,12 @@ impl AttachedTags {
             Self::Unknown => true,
         }
     }
+
+    /// Whether the repository has the tag for sure.
+    #[must_use]
+    pub fn has(&self, tag: &str) -> bool {
+        matches!(self, Self::Listed(tags) if tags.contains(tag))
+    }
 }
 
 /// The last list of a registry: a backfill has a message for each of a repository's images, and each needs the same one.

@@ -24,7 +24,18 @@ pub struct ManifestHead {
     pub is_index: bool,
 }
 
+/// What a registry said when it took a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Taken {
+    /// Whether it lists the manifest under its subject by itself: it named the subject (`OCI-Subject`).
+    pub listed: bool,
+}
+
 const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// Source: OCI distribution-spec, "Pushing Manifests with Subject".
+const OCI_SUBJECT: &str = "oci-subject";
 
 impl Repository {
     /// Asks whether the repository has a manifest under `target`, a tag or a digest; `None`: it has not, or there is
@@ -59,16 +70,9 @@ impl Repository {
     ) -> Result<Manifest, Error> {
         let operation = Operation::new(Action::GetManifest, target);
         let fail = |error_type, reason: String| Error::new(error_type, format!("{}: {reason}", self.doing(&operation)));
-        let (content_type, named, bytes) = self.read_manifest(&operation, target, room).await?;
-        let digest = match expected.or(named.as_ref()) {
-            Some(promised) if promised.matches(&bytes) => promised.clone(),
-            Some(promised) => {
-                return Err(fail(
-                    ErrorType::DigestMismatch,
-                    format!("its {} bytes have the digest {}, not {promised}", bytes.len(), Digest::of(&bytes)),
-                ));
-            }
-            None => Digest::of(&bytes),
+        let read = self.verified(&operation, target, expected, room, &[StatusCode::OK]).await?;
+        let Some(Read { content_type, digest, bytes }) = read else {
+            return Err(fail(ErrorType::SourceNotFound, "it is not there".to_owned()));
         };
         Manifest::parse(bytes, digest, content_type.as_deref()).map_err(|error| {
             let error_type = match error {
@@ -79,6 +83,32 @@ impl Repository {
         })
     }
 
+    /// Reads what is under `target`, whatever it is, and verifies it as [`Self::manifest`] does; `None`: there is nothing,
+    /// and `wanted` has 404.
+    pub(super) async fn verified(
+        &self,
+        operation: &Operation,
+        target: &str,
+        expected: Option<&Digest>,
+        room: &ManifestRoom,
+        wanted: &[StatusCode],
+    ) -> Result<Option<Read>, Error> {
+        let Some((content_type, named, bytes)) = self.read_manifest(operation, target, room, wanted).await? else {
+            return Ok(None);
+        };
+        let digest = match expected.or(named.as_ref()) {
+            Some(promised) if promised.matches(&bytes) => promised.clone(),
+            Some(promised) => {
+                let doing = self.doing(operation);
+                let (size, actual) = (bytes.len(), Digest::of(&bytes));
+                let text = format!("{doing}: its {size} bytes have the digest {actual}, not {promised}");
+                return Err(Error::new(ErrorType::DigestMismatch, text));
+            }
+            None => Digest::of(&bytes),
+        };
+        Ok(Some(Read { content_type, digest, bytes }))
+    }
+
     /// The media type and the digest that the registry names, and the bytes: the one owner of tries after an answer that
     /// was cut.
     async fn read_manifest(
@@ -86,7 +116,8 @@ impl Repository {
         operation: &Operation,
         target: &str,
         room: &ManifestRoom,
-    ) -> Result<(Option<String>, Option<Digest>, Bytes), Error> {
+        wanted: &[StatusCode],
+    ) -> Result<Option<(Option<String>, Option<Digest>, Bytes)>, Error> {
         let too_large =
             |reason: String| Error::new(ErrorType::ManifestTooLarge, format!("{}: {reason}", self.doing(operation)));
         let (mut attempt, mut needed) = (0, 0);
@@ -99,12 +130,15 @@ impl Repository {
                 Err(_) => return Err(self.read_failure(operation, target, Failure::Deadline)),
             };
             let request = self.manifest_request(Method::GET, target);
-            let response = self.send(operation, request, &[StatusCode::OK]).await?;
+            let response = self.send(operation, request, wanted).await?;
+            if response.status == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
             let content_type = response.header(CONTENT_TYPE.as_str()).map(str::to_owned);
             let named = response.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
             let collected = self.run.deadline.bound(collect(response, claim)).await;
             let failure = match collected.unwrap_or(Err(Uncollected::Failed(Failure::Deadline))) {
-                Ok(bytes) => return Ok((content_type, named, bytes)),
+                Ok(bytes) => return Ok(Some((content_type, named, bytes))),
                 Err(Uncollected::TooLarge) => {
                     let text = format!("it is over {MAX_MANIFEST_BYTES} bytes, more than registries must take");
                     return Err(too_large(text));
@@ -129,10 +163,11 @@ impl Repository {
     }
 
     /// Puts the manifest of `permit` under `target`, byte for byte, and compares the digest that the registry answers.
+    /// Answers what else it said.
     ///
     /// # Errors
     /// `TagImmutable`, `BlobUnavailable`, `ManifestInvalid`, `DigestMismatch`, and all that a request can meet.
-    pub async fn put_manifest(&self, permit: CommitPermit<'_>, target: &str) -> Result<(), Error> {
+    pub async fn put_manifest(&self, permit: CommitPermit<'_>, target: &str) -> Result<Taken, Error> {
         let manifest = permit.manifest();
         // Whoever publishes tries again, as it takes a new permit.
         let operation = Operation::new(Action::PutManifest, target).once();
@@ -171,7 +206,14 @@ impl Repository {
                 ErrorType::DigestMismatch,
                 format!("{}: the registry took it as {answered}, not {}", self.doing(&operation), manifest.digest),
             )),
-            _ => Ok(()),
+            _ => {
+                let named = response.header(OCI_SUBJECT).and_then(|text| text.parse::<Digest>().ok());
+                let listed = named.is_some() && named == manifest.subject;
+                if listed {
+                    self.client.lacks.note_keeps_lists();
+                }
+                Ok(Taken { listed })
+            }
         }
     }
 
@@ -185,6 +227,13 @@ impl Repository {
         let url = crate::transport::redact(&self.url(&format!("manifests/{target}")));
         self.failure(operation, &TransportError { method: Method::GET, url, failure })
     }
+}
+
+/// What was read under a tag or digest, and verified.
+pub(super) struct Read {
+    pub(super) content_type: Option<String>,
+    pub(super) digest: Digest,
+    pub(super) bytes: Bytes,
 }
 
 /// Why a manifest's bytes are not had.

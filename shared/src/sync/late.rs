@@ -28,9 +28,14 @@ pub(super) enum Late {
 /// failed, and asking costs the same.
 pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error> {
     let Task { request, source, destination, room, tally, .. } = task;
+    let mut is_list = false;
     let mut subject = match request.source.tag() {
         Some(tag) => match AttachedTag::of(tag) {
-            Some(AttachedTag::Cosign(subject) | AttachedTag::Index(subject)) => subject,
+            Some(AttachedTag::Cosign(subject)) => subject,
+            Some(AttachedTag::Index(subject)) => {
+                is_list = true;
+                subject
+            }
             None => return Ok(Late::Ignored(format!("its tag `{tag}` belongs to no other image"))),
         },
         None => {
@@ -55,6 +60,15 @@ pub(super) async fn run(syncer: &Syncer, task: &Task<'_>) -> Result<Late, Error>
             let found = found.map_err(Trouble::into_error);
             Stage::Attach.run(tally, referrers::follow(syncer, task, &subject, found)).await?;
             let outcome = if tally.has_pushed_referrers() { Outcome::Synced } else { Outcome::Current };
+            // The list itself is not copied, but what it names.
+            if is_list {
+                return Ok(match tally.has_referrers() {
+                    true => Late::There(outcome, subject),
+                    false => {
+                        Late::Ignored("it is a list of referrers, and names nothing that `referrers` takes".into())
+                    }
+                });
+            }
             let digest = match request.source.digest() {
                 Some(digest) => digest.clone(),
                 None => super::presence::there(&source.repository, request.source.target(), room).await?.ok_or_else(

@@ -1,5 +1,7 @@
 //! Manifests go in: children before what lists them, the tag last. Each needs the gate's leave.
 
+use std::sync::{Mutex, PoisonError};
+
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
@@ -8,11 +10,33 @@ use crate::{
     error::{Class, Error, ErrorType},
     limits::CommitGate,
     oci::{Digest, Manifest},
-    registry::Repository,
+    registry::{Repository, Taken},
 };
 
 /// Manifests that are put at once. ECR takes 10 `PutImage` a second for an account and region.
 const AT_ONCE: usize = 4;
+
+/// Manifests that refer to something, and of which the registry did not say that it lists them there. Whoever put them is to
+/// see to it.
+///
+/// Source: OCI distribution-spec, "Pushing Manifests with Subject".
+#[derive(Debug, Default)]
+pub(super) struct Unlisted(Mutex<Vec<Manifest>>);
+
+impl Unlisted {
+    /// Notes what the registry said of a manifest.
+    pub(super) fn note(&self, manifest: &Manifest, taken: Taken) {
+        if manifest.subject.is_some() && !taken.listed {
+            // Held for moves, which don't panic; a poisoned one is whole.
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(manifest.clone());
+        }
+    }
+
+    /// Takes them out.
+    pub(super) fn take(&self) -> Vec<Manifest> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// Puts the manifests of `tree`, the root under `target` and last.
 pub(super) async fn run(
@@ -21,21 +45,27 @@ pub(super) async fn run(
     target: &str,
     gate: &CommitGate,
     tally: &Tally,
+    unlisted: &Unlisted,
 ) -> Result<(), Error> {
     tree.present.iter().for_each(|digest| tally.manifest(digest, false));
     let done = |digest: &Digest, pushed: bool| tally.manifest(digest, pushed);
+    let put = async |manifest: &Manifest, target: &str| {
+        let taken = put(manifest, target, destination, gate, &done).await?;
+        unlisted.note(manifest, taken);
+        Ok::<_, Error>(())
+    };
     let Some((root, below)) = tree.manifests.split_last() else { return Ok(()) };
     // Images in any order; indexes after them, in order, as one may list another.
     let (indexes, images): (Vec<&Manifest>, Vec<&Manifest>) = below.iter().partition(|manifest| manifest.is_index);
     stream::iter(images)
-        .map(|image| put(image, image.digest.as_str(), destination, gate, &done))
+        .map(|image| put(image, image.digest.as_str()))
         .buffer_unordered(AT_ONCE)
         .try_collect::<()>()
         .await?;
     for index in indexes {
-        put(index, index.digest.as_str(), destination, gate, &done).await?;
+        put(index, index.digest.as_str()).await?;
     }
-    put(root, target, destination, gate, &done).await
+    put(root, target).await
 }
 
 /// Is told of a manifest that is at the destination, and whether this run put it.
@@ -48,7 +78,7 @@ pub(super) async fn put(
     destination: &Repository,
     gate: &CommitGate,
     done: Done<'_>,
-) -> Result<(), Error> {
+) -> Result<Taken, Error> {
     let (run, policy) = (destination.run(), destination.client().policy);
     let mut attempt = 0;
     // The registry contradicts itself: since when, and how often.
@@ -56,9 +86,9 @@ pub(super) async fn put(
     loop {
         let permit = gate.permit(manifest)?;
         let error = match destination.put_manifest(permit, target).await {
-            Ok(()) => {
+            Ok(taken) => {
                 done(&manifest.digest, true);
-                return Ok(());
+                return Ok(taken);
             }
             Err(error) => error,
         };
@@ -121,12 +151,13 @@ async fn already_there(
     target: &str,
     destination: &Repository,
     done: Done<'_>,
-) -> Result<(), Error> {
+) -> Result<Taken, Error> {
     // What the refusal was is said even if this look fails.
     let there = destination.head_manifest(target).await.ok().flatten().and_then(|head| head.digest);
     if there.as_ref() == Some(&manifest.digest) {
         done(&manifest.digest, tried_before);
-        return Ok(());
+        // What it said to whoever put it is not known.
+        return Ok(Taken { listed: false });
     }
     let there = there.map_or_else(|| "another digest".to_owned(), |digest| digest.to_string());
     let text = format!("{}; it holds {there}, the source {}", refused.message, manifest.digest);

@@ -9,7 +9,7 @@ mod foresee;
 mod look;
 mod required;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use find::below;
 pub(super) use find::{Attached, CosignTags, Subject, Trouble, find};
@@ -33,7 +33,7 @@ const AT_ONCE: usize = 4;
 pub(super) struct Artifact {
     /// Its manifests, children before what lists them; the last one is the artifact's own.
     manifests: Vec<Manifest>,
-    /// What it is attached to.
+    /// What it is attached to, by its own bytes or by its tag.
     subject: Digest,
     /// The tag that ties it to its subject, where its own bytes don't.
     tag: Option<String>,
@@ -44,9 +44,8 @@ impl Artifact {
         self.manifests.last()
     }
 
-    /// Whether lists of referrers name it: it says itself what it is attached to.
-    fn is_listed(&self) -> bool {
-        self.root().is_some_and(|root| root.subject.as_ref() == Some(&self.subject))
+    fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.manifests.iter().map(|manifest| &manifest.digest)
     }
 }
 
@@ -177,7 +176,8 @@ async fn of_all(
     find(task, digests.map(|digest| Subject { digest, is_new }).collect(), cosign, typed, foreseen).await
 }
 
-/// Copies what is attached to the image of `digest`, which is in place.
+/// Copies what is attached to the image of `digest`, which is in place, and lists those of its own manifests that refer to
+/// others.
 ///
 /// # Errors
 /// Says so, and why what is attached is not: this may be tried again.
@@ -188,11 +188,17 @@ pub(super) async fn follow(
     found: Result<Attached, Error>,
 ) -> Result<(), Error> {
     let attached = async {
+        let mut own = task.unlisted.take();
+        // Of what was put now the destination has said whether it lists it.
+        let unlisted = found.iter().flat_map(|attached| &attached.own);
+        own.extend(unlisted.filter(|manifest| !task.tally.has_pushed(&manifest.digest)).cloned());
+        let listed = list_own(task, own).await;
         let mut attached = found?;
         for _ in 0..MOST_LOOKS {
             let (image, since) = (std::mem::take(&mut attached.image), attached.since);
             let nothing_new = attached.was_there && attached.waves.iter().all(Vec::is_empty);
             let moved = attach(syncer, task, attached).await?;
+            listed.clone()?;
             if nothing_new || !moved && since.elapsed() < LOOK_AGAIN {
                 return Ok(());
             }
@@ -213,6 +219,17 @@ pub(super) async fn follow(
         );
         Error { message, ..error }
     })
+}
+
+/// Sees to it that the image's own manifests that refer to others are found by them.
+async fn list_own(task: &Task<'_>, own: Vec<Manifest>) -> Result<(), Error> {
+    // Lists name no blobs, so there is nothing to be asked for.
+    let gate = CommitGate::new(None, Duration::ZERO);
+    let mut failures = Failures::default();
+    for (_, error) in fallback::list(task, own, &task.destination, &gate).await {
+        failures.note(error);
+    }
+    failures.0.map_or(Ok(()), Err)
 }
 
 /// How long after what is attached was looked for it is looked for once more, when the image is there. Chosen: events of
@@ -253,6 +270,19 @@ pub(super) async fn attach(syncer: &Syncer, task: &Task<'_>, attached: Attached)
     Ok(false)
 }
 
+/// The gravest of what failed: one that a registry does not take keeps back no other, and what may succeed later decides.
+#[derive(Default)]
+struct Failures(Option<Error>);
+
+impl Failures {
+    fn note(&mut self, error: Error) {
+        let graver = |kept: &Error| kept.class() == Class::Never && error.class() == Class::Later;
+        if self.0.as_ref().is_none_or(graver) {
+            self.0 = Some(error);
+        }
+    }
+}
+
 /// inventory → plan → transfer → gate → publish.
 async fn copy(
     syncer: &Syncer,
@@ -272,35 +302,44 @@ async fn copy(
     plan.log(request);
     transfer::run(&plan, &source.repository, destination, &gate, &syncer.budget, syncer.limits, tally).await?;
     gate.open(&plan.to_be_good(), &destination.repository.run().deadline).await?;
-    let (mut moved, mut failed) = (false, None::<Error>);
+    let (mut moved, mut failures, mut missing) = (false, Failures::default(), HashSet::<&Digest>::new());
     // Subject first: a wave refers to those before it.
     for wave in waves {
-        let gate = &gate;
-        let puts =
-            stream::iter(wave).map(|artifact| async move { (artifact, put(task, artifact, destination, gate).await) });
+        let (gate, unlisted) = (&gate, &publish::Unlisted::default());
+        let (ready, orphans): (Vec<&Artifact>, Vec<&Artifact>) =
+            wave.iter().partition(|artifact| !missing.contains(&artifact.subject));
+        let puts = stream::iter(ready)
+            .map(|artifact| async move { (artifact, put(task, artifact, destination, gate, unlisted).await) });
         let puts: Vec<_> = puts.buffer_unordered(AT_ONCE).collect().await;
-        let mut there = Vec::with_capacity(puts.len());
+        let (mut there, mut absent) = (Vec::with_capacity(puts.len()), Vec::new());
         for (artifact, put) in puts {
             match put {
                 Ok(again) => {
                     moved |= again;
                     there.push(artifact);
                 }
-                // One that a registry does not take keeps back no other; what may succeed later decides.
                 Err(error) => {
-                    let graver = failed
-                        .as_ref()
-                        .is_none_or(|kept| kept.class() == Class::Never && error.class() == Class::Later);
-                    failed = if graver { Some(error) } else { failed };
+                    failures.note(error);
+                    absent.push(artifact);
                 }
             }
         }
-        fallback::list(task, &there, destination, gate).await?;
-        // Only now is nothing left to be done for it.
-        let roots = there.iter().filter_map(|artifact| artifact.root());
-        roots.for_each(|root| destination.repository.note_sent(&root.digest));
+        if !orphans.is_empty() {
+            tracing::info!(count = orphans.len(), "left out: what they are attached to could not be put");
+        }
+        missing.extend(absent.into_iter().chain(orphans).flat_map(Artifact::digests));
+        // The same one may have been put under another tag.
+        there.iter().flat_map(|artifact| artifact.digests()).for_each(|digest| {
+            missing.remove(digest);
+        });
+        let not_listed = fallback::list(task, unlisted.take(), destination, gate).await;
+        // Only now is nothing left to be done for the others.
+        let is_listed = |digest: &Digest| !not_listed.iter().any(|(digests, _)| digests.contains(digest));
+        let done = there.iter().filter(|artifact| artifact.digests().all(is_listed));
+        done.filter_map(|artifact| artifact.root()).for_each(|root| destination.repository.note_sent(&root.digest));
+        not_listed.into_iter().for_each(|(_, error)| failures.note(error));
     }
-    failed.map_or(Ok(moved), Err)
+    failures.0.map_or(Ok(moved), Err)
 }
 
 /// Puts one artifact, under its tag if it has one; whether the tag has moved at the source since it was read.
@@ -309,17 +348,23 @@ async fn put(
     artifact: &Artifact,
     destination: &Destination,
     gate: &CommitGate,
+    unlisted: &publish::Unlisted,
 ) -> Result<bool, Error> {
     let Some((root, below)) = artifact.manifests.split_last() else { return Ok(false) };
     let repository = &destination.repository;
     let done = |digest: &Digest, pushed: bool| task.tally.referrer(digest, pushed);
+    let put = async |manifest: &Manifest, target: &str| {
+        let taken = publish::put(manifest, target, repository, gate, &done).await?;
+        unlisted.note(manifest, taken);
+        Ok::<_, Error>(())
+    };
     for manifest in below {
-        publish::put(manifest, manifest.digest.as_str(), repository, gate, &done).await?;
+        put(manifest, manifest.digest.as_str()).await?;
     }
     let Some(tag) = &artifact.tag else {
-        return publish::put(root, root.digest.as_str(), repository, gate, &done).await.map(|()| false);
+        return put(root, root.digest.as_str()).await.map(|()| false);
     };
-    publish::put(root, tag, repository, gate, &done).await?;
+    put(root, tag).await?;
     // As with an image's tag: whoever moved it looks once more.
     let now = presence::there(&task.source.repository, tag, &task.room).await?;
     Ok(now.is_some_and(|now| now != root.digest))

@@ -333,7 +333,7 @@ impl Task<'_> {
         let gate = CommitGate::new(None, Duration::ZERO);
         image.blobs.iter().for_each(|blob| gate.note_good(blob.digest.clone()));
         let put = publish::put(image, target, &tags.repository, &gate, &|_, _| ()).await;
-        put.map(|()| is_free).map_err(|error| {
+        put.map(|_| is_free).map_err(|error| {
             let message = format!(
                 "removing {}: {why}, and the image could not be put back, so that it is untagged there, or gone: {}",
                 request.destination, error.message

@@ -283,6 +283,11 @@ impl Tally {
         locked(&self.referrers).values().any(|pushed| *pushed)
     }
 
+    /// Whether anything is at the destination that is attached to the image.
+    pub(super) fn has_referrers(&self) -> bool {
+        !locked(&self.referrers).is_empty()
+    }
+
     /// Whether it is at the destination, attached to the image.
     pub(super) fn has_referrer(&self, digest: &Digest) -> bool {
         locked(&self.referrers).contains_key(digest)

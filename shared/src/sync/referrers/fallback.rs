@@ -8,12 +8,12 @@ use std::{collections::HashMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Artifact, find::MAX_MANIFESTS};
+use super::find::MAX_MANIFESTS;
 use crate::{
     error::{Error, ErrorType},
     limits::CommitGate,
-    oci::{Digest, Manifest, OCI_INDEX, Referrer, merged_referrers, read_referrers, referrers_tag},
-    registry::Repository,
+    oci::{Digest, Dropped, Manifest, Referrer, has_unsound, merged_referrers, referrers_index, referrers_tag},
+    registry::{FallbackList, Repository},
     sync::{Destination, Task, presence, publish},
 };
 
@@ -26,24 +26,53 @@ const AT_ONCE: usize = 8;
 /// Between a write and the look whether it is still there, twice at most, full jitter. Chosen: a few round trips.
 const SETTLING: Duration = Duration::from_millis(250);
 
-/// Sees to it that the artifacts of a wave are listed under their subjects, where the destination doesn't do that by itself.
+/// Sees to it that manifests are listed under their subjects, of which the destination did not say that it lists them by
+/// itself when it took them (OCI distribution-spec, "Pushing Manifests with Subject"). Answers what could not be listed, and
+/// why.
 pub(super) async fn list(
     task: &Task<'_>,
-    wave: &[&Artifact],
+    unlisted: Vec<Manifest>,
+    destination: &Destination,
+    gate: &CommitGate,
+) -> Vec<(Vec<Digest>, Error)> {
+    // Whose lists are known is believed without its word: its list may lag behind its puts, and whoever is answered by the
+    // API there does not look under the tag.
+    if destination.repository.has_referrers_api() {
+        return Vec::new();
+    }
+    let mut subjects: HashMap<Digest, Vec<Manifest>> = HashMap::new();
+    for manifest in unlisted {
+        let Some(subject) = &manifest.subject else { continue };
+        let of_subject = subjects.entry(subject.clone()).or_default();
+        if !of_subject.iter().any(|known| known.digest == manifest.digest) {
+            of_subject.push(manifest);
+        }
+    }
+    let mut failed = Vec::new();
+    for (subject, manifests) in subjects {
+        let digests = manifests.iter().map(|manifest| manifest.digest.clone()).collect();
+        if let Err(error) = list_one(task, &subject, manifests, destination, gate).await {
+            failed.push((digests, error));
+        }
+    }
+    failed
+}
+
+async fn list_one(
+    task: &Task<'_>,
+    subject: &Digest,
+    manifests: Vec<Manifest>,
     destination: &Destination,
     gate: &CommitGate,
 ) -> Result<(), Error> {
-    let mut subjects: HashMap<&Digest, Vec<&Manifest>> = HashMap::new();
-    for artifact in wave.iter().filter(|artifact| artifact.is_listed()) {
-        subjects.entry(&artifact.subject).or_default().extend(artifact.root());
-    }
-    for (subject, artifacts) in subjects {
-        // The subject is there, so that 404 has no other meaning than that there is no API.
-        if destination.repository.referrers(subject, 0).await?.is_none() {
-            write(task, subject, artifacts.into_iter().cloned().collect(), destination, gate).await?;
+    // Only a list that names what was put just now is an answer: some answer an empty one to anything.
+    if let Some(listed) = destination.repository.referrers(subject, MAX_MANIFESTS).await? {
+        let names = |manifest: &Manifest| listed.iter().any(|referrer| referrer.digest == manifest.digest);
+        if listed.len() > MAX_MANIFESTS || manifests.iter().all(names) {
+            return Ok(());
         }
     }
-    Ok(())
+    write(task, subject, manifests, destination, gate).await
 }
 
 async fn write(
@@ -54,17 +83,21 @@ async fn write(
     gate: &CommitGate,
 ) -> Result<(), Error> {
     let (repository, tag) = (&destination.repository, referrers_tag(subject));
-    let (mut writes, mut gone) = (0, None);
+    let (mut writes, mut dropped) = (0, Dropped::default());
     loop {
-        let there = match repository.head_manifest(&tag).await? {
-            None => None,
-            Some(_) => Some(repository.manifest(&tag, None, &task.room).await?),
-        };
-        let listed = there.as_ref().map(|index| read_referrers(&index.bytes).unwrap_or_default()).unwrap_or_default();
+        let there = repository.fallback_list(subject, &task.room).await?;
+        let listed = there.as_ref().map(|list| &list.listed[..]).unwrap_or_default();
         let is_listed = |manifest: &&Manifest| listed.iter().any(|referrer| referrer.digest == manifest.digest);
         let lacking: Vec<&Manifest> = artifacts.iter().filter(|manifest| !is_listed(manifest)).collect();
         if lacking.is_empty() {
             return Ok(());
+        }
+        if there.as_ref().is_some_and(|list| list.digest == *subject) {
+            let text = format!(
+                "{repository}: the tag {tag} holds the image itself, so no list of what is attached to it can be kept there; \
+                 give the destination another tag, or switch `referrers` off"
+            );
+            return Err(Error::new(ErrorType::ManifestInvalid, text));
         }
         if writes == MOST_WRITES {
             let text = format!(
@@ -73,36 +106,24 @@ async fn write(
             );
             return Err(Error::new(ErrorType::Unavailable, text));
         }
-        let bytes = merged_referrers(
-            there.as_ref().map(|index| &index.bytes[..]),
-            gone.as_deref().unwrap_or_default(),
-            &lacking,
-        )
-        .map_err(|error| {
-            let text = format!("{repository}: what stands under {tag} is no list of referrers ({error})");
+        let bytes = there.as_ref().map(|list| &list.bytes[..]);
+        let merged = merged_referrers(bytes, &dropped, &lacking).map_err(|error| {
+            let text = format!(
+                "{repository}: what stands under {tag} is no list of referrers ({error}), so what is attached can't be \
+                 listed there; move that tag, or switch `referrers` off"
+            );
             Error::new(ErrorType::ManifestInvalid, text)
         })?;
-        let index = Manifest::parse(bytes.clone().into(), Digest::of(&bytes), Some(OCI_INDEX)).map_err(|error| {
-            let text = format!("{repository}: what stands under {tag} can't be added to: it {error}");
-            Error::new(ErrorType::ManifestInvalid, text)
-        })?;
-        if presence::there(repository, &tag, &task.room).await? != there.map(|index| index.digest) {
+        let index = referrers_index(merged);
+        if presence::there(repository, &tag, &task.room).await? != there.as_ref().map(|list| list.digest.clone()) {
             writes += 1;
             continue;
         }
         let put = publish::put(&index, &tag, repository, gate, &|_: &Digest, _: bool| {}).await;
         writes += 1;
-        match put {
-            // Somebody has deleted what is listed, and the registry takes no list with such an entry.
-            Err(error) if gone.is_none() && error.error_type == ErrorType::BlobUnavailable => {
-                let missing = missing(repository, &listed).await?;
-                if missing.is_empty() {
-                    return Err(error);
-                }
-                gone = Some(missing);
-                continue;
-            }
-            put => put?,
+        if let Err(error) = put {
+            dropped = without_what_is_refused(repository, there, &dropped, error).await?;
+            continue;
         }
         let pause = SETTLING.mul_f64(fastrand::f64());
         // If there is no time to look again, what was written stands.
@@ -115,6 +136,31 @@ async fn write(
             Err(error) => tracing::warn!(reason = %error, %subject, "the list could not be compared with the source's"),
         }
     }
+}
+
+/// What a list is to lose so that the registry takes it, beside what it has lost: others may have written what no registry
+/// takes, or somebody may have deleted what is listed.
+async fn without_what_is_refused(
+    repository: &Repository,
+    there: Option<FallbackList>,
+    dropped: &Dropped,
+    refused: Error,
+) -> Result<Dropped, Error> {
+    let Some(there) = there else { return Err(refused) };
+    if !dropped.unsound
+        && matches!(refused.error_type, ErrorType::ManifestInvalid | ErrorType::BlobUnavailable)
+        && has_unsound(&there.bytes)
+    {
+        tracing::warn!(reason = %refused, repository = %repository, "entries of a list that are no descriptors are dropped");
+        return Ok(Dropped { unsound: true, ..dropped.clone() });
+    }
+    if dropped.gone.is_empty() && refused.error_type == ErrorType::BlobUnavailable {
+        let gone = missing(repository, &there.listed).await?;
+        if !gone.is_empty() {
+            return Ok(Dropped { gone, ..dropped.clone() });
+        }
+    }
+    Err(refused)
 }
 
 /// Which of these a repository has not.
@@ -137,17 +183,15 @@ async fn newer(
     let source = &task.source;
     let listed = match source.repository.referrers(subject, MAX_MANIFESTS).await? {
         Some(listed) => listed,
-        None => match source.repository.manifest(&referrers_tag(subject), None, &task.room).await {
-            Ok(index) => read_referrers(&index.bytes).unwrap_or_default(),
-            Err(error) if error.error_type == ErrorType::SourceNotFound => Vec::new(),
-            Err(error) => return Err(error),
-        },
+        None => {
+            let list = source.repository.fallback_list(subject, &task.room).await?;
+            list.map(|list| list.listed).unwrap_or_default()
+        }
     };
-    let wanted = &task.request.options.referrers;
+    // Whatever this request leaves out: the other run may have been asked for it.
     let unknown: Vec<Referrer> = listed
         .into_iter()
         .filter(|referrer| !known.iter().any(|manifest| manifest.digest == referrer.digest))
-        .filter(|referrer| wanted.may_take(referrer.artifact_type.as_deref()))
         .collect();
     let absent = missing(&destination.repository, &unknown).await?;
     let mut newer = Vec::new();

@@ -39,6 +39,8 @@ pub(in crate::sync) struct Attached {
     pub(super) waves: Vec<Vec<Artifact>>,
     /// What it has.
     pub(super) present: Vec<Digest>,
+    /// Manifests of the image itself that refer to others, where the destination does not list them.
+    pub(super) own: Vec<Manifest>,
     /// The types of what is attached to each subject.
     types: HashMap<Digest, Vec<String>>,
     /// Whether the destination had the image before this sync.
@@ -112,9 +114,10 @@ pub(in crate::sync) async fn find(
     };
     let finder = Finder::new(task, foreseen.tags(task, cosign).await?, typed, foreseen);
     let image = subjects.iter().map(|subject| subject.digest.clone()).collect();
-    let (waves, present, types) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut attached = Attached { waves, present, types, was_there: false, image, since: foreseen.since };
-    let mut seen: HashSet<Digest> = subjects.iter().map(|subject| subject.digest.clone()).collect();
+    let (waves, present, own, types) = (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
+    let mut attached = Attached { waves, present, own, types, was_there: false, image, since: foreseen.since };
+    let of_image: HashSet<Digest> = subjects.iter().map(|subject| subject.digest.clone()).collect();
+    let mut seen = of_image.clone();
     let (mut level, mut count) = (subjects, 0);
     while !level.is_empty() {
         let asked = level.iter().map(|subject| finder.attached_to(subject));
@@ -134,6 +137,10 @@ pub(in crate::sync) async fn find(
                 let tagged = matches!(&found, Found::Lacking(artifact) if artifact.tag.is_some());
                 let known = !seen.insert(digest.clone());
                 if known && !tagged {
+                    // It is copied as a part of the image, and may be found by its subject all the same.
+                    if let Found::Lacking(artifact) = &found {
+                        attached.own.extend(artifact.root().filter(|root| of_image.contains(&root.digest)).cloned());
+                    }
                     continue;
                 }
                 let own = (!known).then(|| digest.clone());

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorType},
-    oci::{Digest, Manifest, Referrer, cosign_tags, read_referrers, referrers_tag},
+    oci::{Digest, Manifest, Referrer, cosign_tags, referrers_tag},
     registry::AttachedTags,
     request::ExistingTag,
     sync::{Task, presence, resolve},
@@ -85,19 +85,22 @@ impl<'t> Finder<'t> {
     async fn listed(&self, subject: &Digest) -> Result<(Vec<Referrer>, bool), Trouble> {
         let Task { source, room, .. } = self.task;
         let by_api = self.foreseen.list(self.task, subject).await?;
+        let tag = referrers_tag(subject);
+        // An empty list may be the answer to anything. A tag that is known to be there tells.
+        let is_told_otherwise = || {
+            let tags = self.tags.as_ref().filter(|_| !source.repository.keeps_lists());
+            tags.is_some_and(|tags| tags.has(&tag))
+        };
+        let by_api = by_api.filter(|listed| !listed.is_empty() || !is_told_otherwise());
         let is_by_api = by_api.is_some();
         let listed = match by_api {
             Some(listed) => listed,
             None => {
-                let tag = referrers_tag(subject);
                 if !self.tags.as_ref().is_none_or(|tags| tags.may_have(&tag)) {
                     return Ok((Vec::new(), false));
                 }
-                match source.repository.manifest(&tag, None, room).await {
-                    Ok(index) => read_referrers(&index.bytes).unwrap_or_default(),
-                    Err(error) if error.error_type == ErrorType::SourceNotFound => Vec::new(),
-                    Err(error) => return Err(error.into()),
-                }
+                let list = source.repository.fallback_list(subject, room).await?;
+                list.map(|list| list.listed).unwrap_or_default()
             }
         };
         if listed.len() > MAX_MANIFESTS {
@@ -121,16 +124,10 @@ impl<'t> Finder<'t> {
             return Ok(held);
         }
         let known = match repository.referrers(&subject.digest, MAX_MANIFESTS).await? {
-            Some(known) => known,
-            None => {
-                let tag = referrers_tag(&subject.digest);
-                match repository.head_manifest(&tag).await? {
-                    None => Vec::new(),
-                    Some(_) => {
-                        let index = repository.manifest(&tag, None, &self.task.room).await?;
-                        read_referrers(&index.bytes).unwrap_or_default()
-                    }
-                }
+            Some(known) if !known.is_empty() || repository.keeps_lists() => known,
+            _ => {
+                let list = repository.fallback_list(&subject.digest, &self.task.room).await?;
+                list.map(|list| list.listed).unwrap_or_default()
             }
         };
         let known: HashSet<Digest> = known.into_iter().map(|referrer| referrer.digest).collect();

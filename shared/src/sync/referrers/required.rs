@@ -3,7 +3,7 @@
 use super::{find::MAX_MANIFESTS, look::types_of};
 use crate::{
     error::{Error, ErrorType},
-    oci::{Digest, Manifest, Referrer, cosign_tags, read_referrers, referrers_tag},
+    oci::{Digest, Manifest, Referrer, cosign_tags, referrers_tag},
     registry::AttachedTags,
     request::{SyncRequest, is_of},
     sync::Task,
@@ -51,12 +51,14 @@ async fn listed(
     wanted: &[&String],
 ) -> Result<Vec<Referrer>, Error> {
     let tag = referrers_tag(subject);
-    let mut listed = match task.source.repository.referrers(subject, MAX_MANIFESTS).await? {
-        Some(listed) => listed,
-        None if !tags.may_have(&tag) => Vec::new(),
-        None => {
-            let index = read(task, &tag, None).await?;
-            index.and_then(|index| read_referrers(&index.bytes).ok()).unwrap_or_default()
+    let source = &task.source.repository;
+    let mut listed = match source.referrers(subject, MAX_MANIFESTS).await? {
+        // An empty list may be the answer to anything. A tag that is known to be there tells.
+        Some(listed) if !listed.is_empty() || source.keeps_lists() || !tags.has(&tag) => listed,
+        _ if !tags.may_have(&tag) => Vec::new(),
+        _ => {
+            let list = source.fallback_list(subject, &task.room).await?;
+            list.map(|list| list.listed).unwrap_or_default()
         }
     };
     if listed.len() > MAX_MANIFESTS {

@@ -91,6 +91,7 @@ pub(super) async fn put(shared: &Shared, head: &Head, name: &str, reference: &st
         reply = reply.header("location", format!("/v2/{name}/manifests/{digest}"));
     }
     if shared.traits.referrers
+        && shared.traits.names_subjects
         && let Some(subject) = &facts.subject
     {
         reply = reply.header("oci-subject", subject);

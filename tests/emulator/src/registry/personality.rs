@@ -140,6 +140,14 @@ pub(crate) struct Traits {
     /// `POST ?digest=` takes the blob at once.
     pub(crate) single_post: bool,
     pub(crate) referrers: bool,
+    /// A put of what refers to something is answered with `OCI-Subject`.
+    pub(crate) names_subjects: bool,
+    /// Lists of referrers are answered, and never name anything; `OCI-Subject` is not.
+    pub(crate) lists_nothing: bool,
+    /// The type that lists of referrers are answered with.
+    pub(crate) referrers_type: &'static str,
+    /// Descriptors in an index are checked.
+    pub(crate) checks_descriptors: bool,
     /// `HEAD` of a blob is always refused.
     pub(crate) refuses_blob_head: bool,
     /// PATCH is refused.
@@ -199,6 +207,10 @@ impl Traits {
             locations: Locations::Relative,
             single_post: true,
             referrers: true,
+            names_subjects: true,
+            lists_nothing: false,
+            referrers_type: "application/vnd.oci.image.index.v1+json",
+            checks_descriptors: true,
             refuses_blob_head: false,
             refuses_patch: false,
             patch_overwrites: false,
@@ -243,6 +255,8 @@ impl Traits {
                 ecr: true,
                 creates_repositories: false,
                 mounting: Mounting::EcrRules,
+                // Nobody has confirmed that it does.
+                names_subjects: false,
                 locations: Locations::Stateless,
                 redirects_blobs: true,
                 // Its own sample of an event names one.
@@ -253,6 +267,8 @@ impl Traits {
                 ecr: true,
                 creates_repositories: false,
                 mounting: Mounting::Never,
+                // Not known either.
+                names_subjects: false,
                 locations: Locations::Stateless,
                 refuses_blob_head: true,
                 // "with the exception of the tags API" (ECR Public user guide); it has been seen to work.

@@ -20,6 +20,7 @@ pub(super) fn list(shared: &Shared, head: &Head, name: &str, digest: &str) -> An
         let Some(repository) = inner.repositories.get(name) else { return Vec::new() };
         repository
             .referrers(digest)
+            .filter(|_| !shared.traits.lists_nothing)
             .filter(|manifest| wanted.is_none_or(|wanted| manifest.artifact_type() == Some(wanted)))
             .map(|manifest| (manifest.stored.digest.clone(), manifest.as_referrer()))
             .collect()
@@ -37,7 +38,7 @@ pub(super) fn list(shared: &Shared, head: &Head, name: &str, digest: &str) -> An
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": found.into_iter().map(|(_, descriptor)| descriptor).collect::<Vec<_>>(),
     });
-    let mut reply = Reply::new(200).body("application/vnd.oci.image.index.v1+json", index.to_string());
+    let mut reply = Reply::new(200).body(shared.traits.referrers_type, index.to_string());
     if wanted.is_some() {
         reply = reply.header("oci-filters-applied", "artifactType");
     }

@@ -126,6 +126,33 @@ async fn a_manifest_needs_its_blobs_and_children_but_not_its_subject() {
     assert_eq!((stored.digest, stored.bytes), (index.digest, index.manifest));
 }
 
+/// A put with a subject, as the registry answers it, and then the list of the subject: its type and what it names.
+async fn put_and_listed(builder: emulator::Builder) -> (String, String, usize) {
+    let world = World::with(builder).await;
+    let subject = Image::small(9).descriptor();
+    let image = Image::builder().layer(layer(1, 100)).subject(&subject).build();
+    let answer = world.push(&image, "a", &image.digest).await;
+    let list = world.get(&format!("/v2/a/referrers/{}", subject.digest)).send().await.unwrap();
+    let content_type = header(&list, "content-type").to_owned();
+    let list: Value = serde_json::from_str(&list.text().await.unwrap()).unwrap();
+    (header(&answer, "oci-subject").to_owned(), content_type, list["manifests"].as_array().unwrap().len())
+}
+
+#[tokio::test]
+async fn who_lists_what_refers_to_something_says_so_unless_it_is_told_otherwise() {
+    let plain = || Registry::builder(Personality::Plain);
+    let (index, subject) = (image::OCI_INDEX, Image::small(9).descriptor().digest);
+    for (builder, expected) in [
+        (plain(), (subject.as_str(), index, 1)),
+        (plain().name_subjects(false), ("", index, 1)),
+        (plain().lists_nothing(), ("", index, 0)),
+        (plain().referrers_type("text/plain"), (subject.as_str(), "text/plain", 1)),
+    ] {
+        let (named, content_type, listed) = put_and_listed(builder).await;
+        assert_eq!((named.as_str(), content_type.as_str(), listed), expected);
+    }
+}
+
 #[tokio::test]
 async fn a_bad_manifest_is_refused() {
     let world = World::new(Personality::Plain).await;

@@ -349,3 +349,31 @@ async fn the_event_may_be_a_messages_body() {
     })
     .await;
 }
+
+/// Clients write a list under the subject's tag where they find no API; its push is an event like any other.
+#[tokio::test]
+async fn the_event_of_a_list_tells_what_came_of_what_it_names() {
+    watched(async {
+        let (world, index) = signed_world().await;
+        let mut function = world.function("on-push", &[]).await;
+        pushed(&mut function, "team/app", "v1", &index.digest).await;
+        let signature = artifact(SIGNATURE, "of the index", &index.descriptor());
+        scenarios::attached::attach(world.source.store(), "team/app", &signature, &index.digest, false);
+        let tag = tag_of(&index.digest, "");
+        let list = world.source.store().tag("team/app", &tag).unwrap();
+        for (outcome, count) in
+            [("synced", json!({"pushed": 1, "present": 0})), ("current", json!({"pushed": 0, "present": 1}))]
+        {
+            let result = results(&mut function, push_event("team/app", &tag, &list)).await.remove(0);
+            assert_eq!((&result["outcome"], &result["referrers"]), (&json!(outcome), &count), "{result}");
+            assert_eq!(result["digest"], index.digest, "the image that it is about");
+        }
+        let mut world = world;
+        world.rule().insert("referrers".into(), json!({"include": [SBOM]}));
+        let mut choosy = world.function("on-push", &[]).await;
+        let result = results(&mut choosy, push_event("team/app", &tag, &list)).await.remove(0);
+        assert_eq!(result["outcome"], "ignored", "{result}");
+        assert!(result["reason"].as_str().unwrap().contains("names nothing that `referrers` takes"), "{result}");
+    })
+    .await;
+}

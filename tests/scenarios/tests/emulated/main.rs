@@ -58,6 +58,8 @@ mod proxies;
 mod referrers;
 mod referrers_kinds;
 mod referrers_lists;
+mod referrers_odd_lists;
+mod referrers_subjects;
 mod repositories;
 mod repository_policies;
 mod request_counts;

@@ -237,7 +237,9 @@ async fn one_that_the_destination_refuses_keeps_back_no_other() {
         let (bad, good) =
             (artifact(SBOM, "bad", &image.descriptor()), artifact(SIGNATURE, "good", &image.descriptor()));
         let of_good = artifact(SIGNATURE, "of the good one", &good.descriptor());
-        for artifact in [&bad, &good, &of_good] {
+        let of_bad = artifact(SIGNATURE, "of the bad one", &bad.descriptor());
+        let of_that = artifact(SIGNATURE, "of what is of the bad one", &of_bad.descriptor());
+        for artifact in [&bad, &good, &of_good, &of_bad, &of_that] {
             artifact.push_to(world.source.store(), "team/app", &artifact.digest);
         }
         let refused = Action::error(405, "UNSUPPORTED", "not this one");
@@ -248,6 +250,10 @@ async fn one_that_the_destination_refuses_keeps_back_no_other() {
         assert!(message.contains("is in place") && message.contains(&bad.digest), "{message}");
         for artifact in [&good, &of_good] {
             assert!(world.destination.store().manifest("mirror/team/app", &artifact.digest).is_some());
+        }
+        // Subject first: what hangs on the bad one waits for it.
+        for artifact in [&of_bad, &of_that] {
+            assert!(world.destination.store().manifest("mirror/team/app", &artifact.digest).is_none());
         }
     })
     .await;
@@ -340,22 +346,43 @@ async fn too_much(world: &World) {
 #[tokio::test]
 async fn a_page_for_people_in_place_of_the_api_is_none() {
     watched(async {
+        for (content_type, body) in [
+            ("text/html; charset=utf-8", "<html>Welcome</html>"),
+            ("text/plain", "{}"),
+            ("application/json", "{\"status\": \"ok\"}"),
+        ] {
+            let world = world(plain(), plain()).await;
+            let image = Image::small(1);
+            image.push_to(world.source.store(), "team/app", "v1");
+            let signature = artifact(SIGNATURE, "listed under the tag", &image.descriptor());
+            attach(world.source.store(), "team/app", &signature, &image.digest, false);
+            let headers = vec![("Content-Type".into(), content_type.into())];
+            let page = Action::Status { code: 200, headers, body: body.into() };
+            world.source.faults().add(Fault::on(Kind::Referrers).forever().then(page));
+            let result = copied(&world).await;
+            assert_eq!((&result["outcome"], &result["referrers"]["pushed"]), (&json!("synced"), &json!(1)), "{result}");
+        }
+    })
+    .await;
+}
+
+/// ECR has the API, whoever stands before it and answers for it for a moment.
+#[tokio::test]
+async fn a_page_for_people_in_place_of_ecrs_api_is_a_failure_that_may_pass() {
+    watched(async {
         let world = World::to(Personality::Plain, |plain| plain).await;
         let image = Image::small(1);
         image.push_to(world.source.store(), "team/app", "v1");
-        let signature = artifact(SIGNATURE, "listed under the tag", &image.descriptor());
-        attach(world.source.store(), "team/app", &signature, &image.digest, false);
-        assert!(world.source.store().manifest("team/app", &tag_of(&image.digest, "")).is_some());
-        let page = Action::Status {
-            code: 200,
-            headers: vec![("Content-Type".into(), "text/html; charset=utf-8".into())],
-            body: "<html>Welcome</html>".into(),
-        };
-        world.source.faults().add(Fault::on(Kind::Referrers).forever().then(page));
+        let signature = artifact(SIGNATURE, "mine", &image.descriptor());
+        attach(world.source.store(), "team/app", &signature, &image.digest, true);
+        let headers = vec![("Content-Type".into(), "text/html".into())];
+        let page = Action::Status { code: 200, headers, body: "<html>Welcome</html>".into() };
+        world.source.faults().add(Fault::on(Kind::Referrers).then(page));
         let mut function = world.function("on-push", &[]).await;
-        let result = pushed(&mut function, "team/app", "v1", &image.digest).await;
-        assert_eq!((&result["outcome"], &result["referrers"]["pushed"]), (&json!("synced"), &json!(1)), "{result}");
-        assert_eq!(OCI_INDEX, "application/vnd.oci.image.index.v1+json");
+        let (error_type, message) = failed(&mut function, push_event("team/app", "v1", &image.digest)).await;
+        assert_eq!(error_type, "Unavailable", "{message}");
+        let again = pushed(&mut function, "team/app", "v1", &image.digest).await;
+        assert_eq!(again["referrers"]["pushed"], 1, "{again}");
     })
     .await;
 }

@@ -30,6 +30,35 @@ impl Builder {
         self
     }
 
+    /// Answer a put of what refers to something with `OCI-Subject`, or not.
+    #[must_use]
+    pub fn name_subjects(mut self, on: bool) -> Self {
+        self.traits.names_subjects = on;
+        self
+    }
+
+    /// Answer any list of referrers with an empty one, as what stands before a registry without the API may.
+    #[must_use]
+    pub fn lists_nothing(mut self) -> Self {
+        self.traits.lists_nothing = true;
+        self.traits.names_subjects = false;
+        self
+    }
+
+    /// Answer lists of referrers with this `Content-Type`.
+    #[must_use]
+    pub fn referrers_type(mut self, content_type: &'static str) -> Self {
+        self.traits.referrers_type = content_type;
+        self
+    }
+
+    /// Take an index whatever its descriptors say, as some registries do.
+    #[must_use]
+    pub fn take_any_descriptor(mut self) -> Self {
+        self.traits.checks_descriptors = false;
+        self
+    }
+
     /// Give so many referrers on one page.
     #[must_use]
     pub fn referrers_page(mut self, count: usize) -> Self {
