@@ -38,6 +38,17 @@ pub struct Lacks {
     /// It lists referrers by itself: it has named some, or said so when it took one.
     keeps_lists: AtomicBool,
     tag_lists: AtomicBool,
+    /// Whether the first question for a list was answered; whoever asks it holds the lock.
+    asked_once: tokio::sync::Mutex<bool>,
+}
+
+/// The first question for a list: its answer tells whether the others are worth asking, which wait for it.
+struct FirstQuestion<'l>(tokio::sync::MutexGuard<'l, bool>);
+
+impl Drop for FirstQuestion<'_> {
+    fn drop(&mut self) {
+        *self.0 = true;
+    }
 }
 
 impl Lacks {
@@ -67,6 +78,12 @@ impl Lacks {
     fn note_answered(&self, named: usize) {
         self.has_answered.store(true, Ordering::Relaxed);
         self.keeps_lists.fetch_or(named > 0, Ordering::Relaxed);
+    }
+
+    /// Waits for the answer to the first question for a list, or is it; `None`: it was answered.
+    async fn first_question(&self) -> Option<FirstQuestion<'_>> {
+        let asked = self.asked_once.lock().await;
+        (!*asked).then(|| FirstQuestion(asked))
     }
 
     /// Whether it lists no tags.
@@ -105,6 +122,10 @@ impl Repository {
     /// # Errors
     /// `Unavailable`: it has the API, and says that it hasn't, or its list has no end. And all that a request can meet.
     pub async fn referrers(&self, subject: &Digest, most: usize) -> Result<Option<Vec<Referrer>>, Error> {
+        let _first = match self.has_referrers_api() {
+            true => None,
+            false => self.client.lacks.first_question().await,
+        };
         if self.client.lacks.referrers_api() {
             return Ok(None);
         }

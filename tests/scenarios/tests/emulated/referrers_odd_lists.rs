@@ -6,7 +6,7 @@ use emulator::{Action, Builder, Fault, Image, Kind, Personality, Registry, Store
 use scenarios::{Function, World};
 use serde_json::{Value, json};
 
-use crate::support::{delivered, eventually, image_message, logged_results, replicated, watched};
+use crate::support::{delivered, eventually, image_message, logged_results, multi_platform, replicated, watched};
 use scenarios::attached::{SBOM, SIGNATURE, artifact, assert_listed, attach, listed, tag_of};
 
 const REPOSITORY: &str = "team/app";
@@ -80,6 +80,27 @@ async fn one_404_does_not_make_a_registry_that_has_answered_lists_one_without_th
         let result = copied(&world, &mut function, tag).await;
         assert_eq!(result["referrers"]["pushed"], 1, "{result}");
         assert_listed(world.destination.store(), REPOSITORY, signature, &image.digest, true);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_registry_without_the_api_is_asked_for_it_once_however_many_manifests_there_are() {
+    watched(async {
+        let world = World::between(plain().referrers(false), plain().referrers(false)).await;
+        let index = multi_platform(1, &["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386"]);
+        index.push_to(world.source.store(), REPOSITORY, "v1");
+        let signature = artifact(SIGNATURE, "mine", &index.descriptor());
+        attach(world.source.store(), REPOSITORY, &signature, &index.digest, false);
+        for (outcome, lists) in [("synced", 1), ("current", 1)] {
+            // A new process knows nothing.
+            let mut function = world.function("fanout", &[]).await;
+            world.forget();
+            let result = copied(&world, &mut function, "v1").await;
+            assert_eq!(result["outcome"], outcome, "{result}");
+            assert_eq!(world.source.journal().count(Kind::Referrers), lists, "{outcome}");
+        }
+        assert_listed(world.destination.store(), REPOSITORY, &signature, &index.digest, false);
     })
     .await;
 }
