@@ -105,20 +105,12 @@ impl Rules {
         Self(rules.map(|(position, rule)| Rule::compile(position, rule, mistakes)).collect())
     }
 
-    /// Where a pushed image goes: each destination once, in the order of the rules.
+    /// Where a pushed image goes: each destination once, in the order of the rules. Whoever sends it there tells afterwards where
+    /// else it can't go.
     ///
     /// # Errors
-    /// `InvalidReference`: a template gives what is no reference, or what its registry can't hold. `InvalidConfig`: a rule
-    /// leads onto its own source, or the rules feed themselves without end.
-    pub fn verdict(&self, pushed: &Pushed) -> Result<Verdict, Error> {
-        let Routes { verdict, refused } = self.routes(pushed)?;
-        refused.map_or(Ok(verdict), Err)
-    }
-
-    /// Likewise, for whoever sends it where it can go before telling where it can't.
-    ///
-    /// # Errors
-    /// As [`Rules::verdict`], where it can go nowhere.
+    /// It can go nowhere that rules send it. `InvalidReference`: a template gives what is no reference, or what its registry
+    /// can't hold. `InvalidConfig`: a rule leads onto its own source, or the rules feed themselves without end.
     pub fn routes(&self, pushed: &Pushed) -> Result<Routes, Error> {
         let source = pushed.reference()?;
         let findings = self.findings(pushed, &source);

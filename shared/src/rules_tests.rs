@@ -18,9 +18,15 @@ fn pushed(repository: &str, tag: Option<&str>) -> Pushed {
     }
 }
 
+/// What the rules say of it, where it can go everywhere that they send it.
+fn verdict(rules: &Rules, pushed: &Pushed) -> Result<Verdict, Error> {
+    let Routes { verdict, refused } = rules.routes(pushed)?;
+    refused.map_or(Ok(verdict), Err)
+}
+
 /// Where a pushed image goes.
 fn destinations(rules: &Rules, repository: &str, tag: &str) -> Vec<String> {
-    match rules.verdict(&pushed(repository, Some(tag))).unwrap() {
+    match verdict(&rules, &pushed(repository, Some(tag))).unwrap() {
         Verdict::Sync(requests) => requests.iter().map(|request| request.destination.to_string()).collect(),
         Verdict::Ignore(_) => Vec::new(),
     }
@@ -104,9 +110,9 @@ fn a_destination_names_a_tag_or_a_digest_not_both() {
 fn untagged_pushes_are_skipped_or_go_by_digest() {
     let untagged = pushed("app", None);
     let skip = rules(r#"[{"destinations":["ghcr.io/a/{repository}"]}]"#).unwrap();
-    assert!(matches!(skip.verdict(&untagged).unwrap(), Verdict::Ignore(reason) if reason.contains("no tag")));
+    assert!(matches!(verdict(&skip, &untagged).unwrap(), Verdict::Ignore(reason) if reason.contains("no tag")));
     let keep = rules(r#"[{"untagged":"by-digest","destinations":["ghcr.io/a/{repository}:{tag}"]}]"#).unwrap();
-    let Verdict::Sync(requests) = keep.verdict(&untagged).unwrap() else { panic!("ignored") };
+    let Verdict::Sync(requests) = verdict(&keep, &untagged).unwrap() else { panic!("ignored") };
     let digest = Digest::of(b"image");
     assert_eq!(requests[0].destination.to_string(), format!("ghcr.io/a/app@{digest}"));
     assert_eq!(requests[0].source.to_string(), format!("{ECR}/app@{digest}"));
@@ -117,7 +123,7 @@ fn a_digest_in_a_template_pins_the_source() {
     let rules =
         rules(r#"[{"destinations":["ghcr.io/a/{repository}@{digest}","ghcr.io/b/{repository}:{tag}-{digest}"]}]"#)
             .unwrap();
-    let Verdict::Sync(requests) = rules.verdict(&pushed("app", Some("v1"))).unwrap() else { panic!("ignored") };
+    let Verdict::Sync(requests) = verdict(&rules, &pushed("app", Some("v1"))).unwrap() else { panic!("ignored") };
     let digest = Digest::of(b"image");
     assert_eq!(requests[0].source.to_string(), format!("{ECR}/app@{digest}"));
     assert_eq!(requests[1].destination.tag().unwrap(), format!("v1-{}", digest.as_str().replace(':', "-")));
@@ -127,7 +133,7 @@ fn a_digest_in_a_template_pins_the_source() {
 #[test]
 fn options_of_the_rule_go_with_the_request() {
     let rules = rules(r#"[{"existing_tag":"keep","destinations":["ghcr.io/a/{repository}"]}]"#).unwrap();
-    let Verdict::Sync(requests) = rules.verdict(&pushed("app", Some("v1"))).unwrap() else { panic!("ignored") };
+    let Verdict::Sync(requests) = verdict(&rules, &pushed("app", Some("v1"))).unwrap() else { panic!("ignored") };
     assert_eq!(requests[0].options.existing_tag, ExistingTag::Keep);
     assert_eq!(requests[0].expected, Some(Digest::of(b"image")));
 }
@@ -165,8 +171,8 @@ fn what_leads_only_some_images_onto_themselves_is_no_mistake_of_the_rule() {
 fn a_repository_that_no_rule_takes_is_ignored_however_long_its_name_is() {
     let rules = rules(r#"[{"source":{"repository":"team/*"},"destinations":["ghcr.io/a/{name}"]}]"#).unwrap();
     let long = "a".repeat(256);
-    assert!(matches!(rules.verdict(&pushed(&long, Some("v1"))), Ok(Verdict::Ignore(_))));
-    let error = rules.verdict(&pushed(&format!("team/{}", "a".repeat(250)), Some("v1"))).unwrap_err();
+    assert!(matches!(verdict(&rules, &pushed(&long, Some("v1"))), Ok(Verdict::Ignore(_))));
+    let error = verdict(&rules, &pushed(&format!("team/{}", "a".repeat(250)), Some("v1"))).unwrap_err();
     assert!(error.message.contains("over 255"), "{error}");
 }
 
@@ -185,7 +191,7 @@ fn an_image_led_onto_itself_is_refused_when_it_comes() {
         r#"[{{"name":"loop","source":{{"repository":"team/app"}},"destinations":["{ECR}/team/app"]}}]"#
     ))
     .unwrap();
-    let error = rules.verdict(&pushed("team/app", Some("v1"))).unwrap_err();
+    let error = verdict(&rules, &pushed("team/app", Some("v1"))).unwrap_err();
     assert!(error.message.contains("`loop`") && error.message.contains("onto itself"), "{error}");
 }
 
@@ -200,7 +206,7 @@ fn a_circle_of_rules_is_fine_and_an_endless_chain_is_not() {
     assert_eq!(destinations(&circle, "app", "v1"), [format!("{other}/app:v1")]);
     for template in [format!("{ECR}/mirror/{{repository}}"), format!("{ECR}/{{repository}}:{{tag}}-copy")] {
         let endless = rules(&format!(r#"[{{"name":"more","destinations":["{template}"]}}]"#)).unwrap();
-        let error = endless.verdict(&pushed("app", Some("v1"))).unwrap_err();
+        let error = verdict(&endless, &pushed("app", Some("v1"))).unwrap_err();
         assert_eq!(error.error_type, ErrorType::InvalidConfig);
         assert!(error.message.contains("`more` feeds itself"), "{error}");
     }
@@ -216,28 +222,60 @@ fn a_circle_of_rules_is_fine_and_an_endless_chain_is_not() {
 fn an_endless_chain_is_seen_through_aliases_digests_and_many_destinations() {
     let alias = "111122223333.dkr-ecr.us-east-1.on.aws";
     let by_alias = rules(&format!(r#"[{{"destinations":["{alias}/x/{{repository}}"]}}]"#)).unwrap();
-    assert!(by_alias.verdict(&pushed("app", Some("v1"))).unwrap_err().message.contains("feeds itself"));
+    assert!(verdict(&by_alias, &pushed("app", Some("v1"))).unwrap_err().message.contains("feeds itself"));
     let own = rules(&format!(r#"[{{"source":{{"registry":"{ECR}"}},"destinations":["{alias}/{{repository}}"]}}]"#));
     assert!(own.unwrap_err().message.contains("own source"));
     let itself = rules(&format!(r#"[{{"source":{{"repository":"app"}},"destinations":["{alias}/app"]}}]"#)).unwrap();
-    assert!(itself.verdict(&pushed("app", Some("v1"))).unwrap_err().message.contains("onto itself"));
+    assert!(verdict(&itself, &pushed("app", Some("v1"))).unwrap_err().message.contains("onto itself"));
     let untagged = rules(r#"[{"untagged":"by-digest","destinations":["{registry}/x/{repository}"]}]"#).unwrap();
-    assert!(untagged.verdict(&pushed("app", None)).unwrap_err().message.contains("feeds itself"));
+    assert!(verdict(&untagged, &pushed("app", None)).unwrap_err().message.contains("feeds itself"));
     // Told at once, though there are 4^16 ways to go on.
     let many = rules(
         r#"[{"destinations":["{registry}/a/{repository}","{registry}/b/{repository}","{registry}/c/{repository}",
             "{registry}/d/{repository}"]}]"#,
     );
-    assert!(many.unwrap().verdict(&pushed("app", Some("v1"))).unwrap_err().message.contains("feeds itself"));
+    assert!(verdict(&many.unwrap(), &pushed("app", Some("v1"))).unwrap_err().message.contains("feeds itself"));
 }
 
 #[test]
 fn what_gives_no_reference_says_which_rule() {
     let rules = rules(r#"[{"name":"long","destinations":["ghcr.io/{repository}/{repository}:{tag}-{tag}"]}]"#).unwrap();
     let tag = "t".repeat(100);
-    let error = rules.verdict(&pushed("app", Some(&tag))).unwrap_err();
+    let error = verdict(&rules, &pushed("app", Some(&tag))).unwrap_err();
     assert_eq!(error.error_type, ErrorType::InvalidReference);
     assert!(error.message.contains("`long`"), "{error}");
+}
+
+#[test]
+fn what_can_not_go_to_one_place_goes_to_the_others_by_every_road() {
+    let bad = format!("quay.io/a/{{name}}:{{tag}}-{}", "x".repeat(113));
+    let good = "quay.io/b/{name}:{tag}";
+    let of = |places: &str| {
+        let gate = r#""scan_gate":{"severity":"HIGH"},"delete":"untag""#;
+        rules(&format!(r#"[{{{gate},"destinations":[{places}]}}]"#)).unwrap()
+    };
+    let (both, only) = (of(&format!(r#""{bad}","{good}""#)), of(&format!(r#""{bad}""#)));
+    let image = pushed("team/app", Some("v1.2.3-20261123-1"));
+    let to = |verdict| match verdict {
+        Verdict::Sync(requests) => requests.iter().map(|request| request.destination.to_string()).collect(),
+        Verdict::Ignore(_) => Vec::new(),
+    };
+    let Routes { verdict, refused } = both.routes(&image).unwrap();
+    assert_eq!(to(verdict), ["quay.io/b/app:v1.2.3-20261123-1"]);
+    assert!(refused.unwrap().message.contains("131 characters"));
+    assert_eq!(to(both.scanned(std::slice::from_ref(&image)).unwrap()), ["quay.io/b/app:v1.2.3-20261123-1"]);
+    let RemovalVerdict::Remove(removals) = both.removals(&image).unwrap() else { panic!("none is removed") };
+    assert_eq!(
+        removals.iter().map(|of| of.destination.to_string()).collect::<Vec<_>>(),
+        ["quay.io/b/app:v1.2.3-20261123-1"]
+    );
+    for error in [
+        only.routes(&image).unwrap_err(),
+        only.scanned(std::slice::from_ref(&image)).unwrap_err(),
+        only.removals(&image).unwrap_err(),
+    ] {
+        assert_eq!(error.error_type, ErrorType::InvalidReference, "{error}");
+    }
 }
 
 #[test]

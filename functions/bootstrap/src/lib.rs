@@ -73,8 +73,9 @@ impl Invocation {
             }
         }
         telemetry::report(&app.environment.function_name, &self.work, request, &report);
-        if report.source_is_gone && report.error.is_none() {
-            Box::pin(self.deleted_meanwhile(app, request, &report)).await;
+        if let Some(copied) = report.source_is_gone.take() {
+            let back = Box::pin(self.deleted_meanwhile(app, request, copied)).await;
+            return Some(back.unwrap_or(report));
         }
         match report.awaits.take() {
             Some(subject) => Some(Box::pin(self.image_first(app, request, &subject)).await.unwrap_or(report)),
@@ -83,7 +84,7 @@ impl Invocation {
     }
 
     /// Syncs the image that something was attached to, with all that is attached: by each of its tags that a rule sends to
-    /// the same place, else by its digest if a rule takes that. The last report, or that of a failure; `None`: it doesn't go
+    /// the same place, or by its digest if it has none and a rule takes that. The last report, or that of a failure; `None`: it doesn't go
     /// there.
     async fn image_first(&self, app: &App, request: &SyncRequest, subject: &Digest) -> Option<SyncReport> {
         let (source, place) = (&request.source, &request.destination);
@@ -96,10 +97,8 @@ impl Invocation {
             },
         };
         let mut last: Option<SyncReport> = None;
-        for tag in tags.into_iter().map(Some).chain([None]) {
-            if tag.is_none() && last.is_some() {
-                break;
-            }
+        let untagged = tags.is_empty().then_some(None);
+        for tag in tags.into_iter().map(Some).chain(untagged) {
             let pushed = Pushed {
                 registry: source.registry().to_owned(),
                 repository: source.repository().to_owned(),
@@ -107,7 +106,8 @@ impl Invocation {
                 digest: Some(subject.clone()),
                 at: request.pushed_at,
             };
-            let images = match app.config.rules.verdict(&pushed) {
+            // What can't go elsewhere was told by its own push.
+            let images = match app.config.rules.routes(&pushed).map(|routes| routes.verdict) {
                 Ok(Verdict::Sync(images)) => images,
                 Ok(Verdict::Ignore(_)) => continue,
                 Err(error) => return Some(SyncReport::failed(request, error)),
@@ -139,28 +139,33 @@ impl Invocation {
 
     /// Removes what was put of a tag that was deleted at the source meanwhile, where the rules follow deletions: the event of
     /// that may have found nothing here. It is reported as a removal; another try of the sync would find no tag to copy, so
-    /// that a failure is none of it.
-    async fn deleted_meanwhile(&self, app: &App, request: &SyncRequest, report: &SyncReport) {
+    /// that a failure is none of it. What is answered is the sync of a tag that came back.
+    async fn deleted_meanwhile(&self, app: &App, request: &SyncRequest, copied: Digest) -> Option<SyncReport> {
         let source = &request.source;
         let deleted = Pushed {
             registry: source.registry().to_owned(),
             repository: source.repository().to_owned(),
             tag: source.tag().map(str::to_owned),
-            digest: report.digest.as_deref().and_then(|digest| digest.parse().ok()),
+            digest: Some(copied),
             at: None,
         };
         let removals = match app.config.rules.removals(&deleted) {
             Ok(RemovalVerdict::Remove(removals)) => removals,
             Ok(RemovalVerdict::Ignore(reason)) => {
-                return tracing::info!(%source, reason, "the tag was deleted at the source while it was copied, and stays");
+                tracing::info!(%source, reason, "the tag was deleted at the source while it was copied, and stays");
+                return None;
             }
             Err(error) => {
-                return tracing::error!(%source, %error, "what follows the deletion of the tag can't be told");
+                tracing::error!(%source, %error, "what follows the deletion of the tag can't be told");
+                return None;
             }
         };
-        for removal in removals.iter().filter(|of| is_same_place(&of.destination, &request.destination)) {
-            if let Err(error) = self.remove(app, removal, &deleted).await {
+        let removal = removals.iter().find(|of| is_same_place(&of.destination, &request.destination))?;
+        match self.remove(app, removal, &deleted).await {
+            Ok((_, back)) => back.map(|(_, report)| report),
+            Err(error) => {
                 tracing::error!(%source, %error, "the tag can't be synced again");
+                None
             }
         }
     }
@@ -182,7 +187,7 @@ impl Invocation {
             return Ok((report, None));
         }
         let pushed = Pushed { digest: None, at: None, ..deleted.clone() };
-        let Verdict::Sync(requests) = app.config.rules.verdict(&pushed)? else { return Ok((report, None)) };
+        let Verdict::Sync(requests) = app.config.rules.routes(&pushed)?.verdict else { return Ok((report, None)) };
         let back = requests.into_iter().find(|sync| is_same_place(&sync.destination, &request.destination));
         let Some(back) = back else { return Ok((report, None)) };
         // Its push was another event, whose time nobody knows here.

@@ -220,7 +220,13 @@ fn by_rules(
             digest: source.digest().or(expected).cloned(),
             at,
         };
-        let routes = rules.routes(&pushed)?;
+        let routes = match rules.routes(&pushed) {
+            Ok(routes) => routes,
+            Err(error) => {
+                refused.get_or_insert(error);
+                continue;
+            }
+        };
         *refused = refused.take().or(routes.refused);
         match routes.verdict {
             Verdict::Sync(found) => requests.extend(found.into_iter().map(|request| {
@@ -230,6 +236,9 @@ fn by_rules(
             })),
             Verdict::Ignore(reason) => ignored = ignored.or(Some((source, reason))),
         }
+    }
+    if let (true, Some(error)) = (requests.is_empty(), refused.take_if(|_| requests.is_empty())) {
+        return Err(error);
     }
     if let (true, Some((source, reason))) = (requests.is_empty(), ignored) {
         let text = format!("it names no destination, and none follows from the rules for {source}: {reason}");

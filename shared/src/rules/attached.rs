@@ -1,6 +1,6 @@
 //! Where what was attached to an image goes: to every repository that the rules send its image to.
 
-use super::{Pushed, Rules, Verdict, plain};
+use super::{Pushed, Routes, Rules, Verdict, plain};
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Reference},
@@ -61,9 +61,10 @@ impl Rules {
         }
         // By rules that say so, what has no tag is copied as an image. Where it is looked at as an artifact, whoever does that
         // sees whether it is one: its subject comes first, and its rule's gate is for images.
-        let images = match digest.is_some().then(|| self.verdict(pushed)).transpose()? {
-            Some(Verdict::Sync(images)) => images,
-            Some(Verdict::Ignore(_)) | None => Vec::new(),
+        let images = match digest.is_some().then(|| self.routes(pushed)) {
+            Some(Ok(Routes { verdict: Verdict::Sync(images), .. })) => images,
+            Some(Err(error)) if requests.is_empty() => return Err(error),
+            Some(Ok(_) | Err(_)) | None => Vec::new(),
         };
         let is_looked_at = |image: &SyncRequest| {
             requests.iter().any(|request| plain(&request.destination) == plain(&image.destination))

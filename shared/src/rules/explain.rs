@@ -63,7 +63,7 @@ pub enum WhereTo {
 }
 
 impl Rules {
-    /// Says what the rules make of an image, as [`Rules::verdict`] decides it.
+    /// Says what the rules make of an image, as [`Rules::routes`] decides it.
     ///
     /// # Errors
     /// `InvalidReference`: it is no image.

@@ -7,6 +7,9 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 /// Texts that the `{a,b}` of one glob may stand for. Chosen: far more than anybody writes.
 const MOST_CHOICES: usize = 1000;
 
+/// Characters of one glob. Chosen: a repository's name has 256 of them.
+const LONGEST: usize = 2000;
+
 /// Compiles globs; `None` where there are none, or mistakes.
 pub(crate) fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mut Vec<String>) -> Option<GlobSet> {
     if patterns.is_empty() {
@@ -29,6 +32,10 @@ pub(crate) fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mu
 fn compiled(pattern: &str) -> Result<Vec<Glob>, String> {
     if pattern.is_empty() {
         return Err("an empty glob matches nothing".to_owned());
+    }
+    if pattern.len() > LONGEST {
+        let begin: String = pattern.chars().take(100).collect();
+        return Err(format!("`{begin}…` has {} characters, over {LONGEST}; write it as several", pattern.len()));
     }
     let choices = choices(pattern);
     if choices.len() > MOST_CHOICES {
@@ -107,11 +114,16 @@ fn within_components(glob: &str) -> String {
             b'\\' => at += 1,
             b'[' => {
                 let Some(end) = end_of_class(bytes, at) else { break };
-                // A `]` has to come first to be one of the characters.
-                if is_negation(bytes.get(at + 1)) && bytes.get(at + 2) != Some(&b']') {
-                    text.push_str(&glob[copied..at + 2]);
-                    text.push('/');
-                    copied = at + 2;
+                if is_negation(bytes.get(at + 1)) {
+                    // A `]`, and a `-`, has to come first to be one of the characters.
+                    let first = matches!(bytes.get(at + 2), Some(b']' | b'-'));
+                    let place = at + 2 + usize::from(first);
+                    // With a range that begins so it would be another one.
+                    if !(first && bytes.get(place) == Some(&b'-')) {
+                        text.push_str(&glob[copied..place]);
+                        text.push('/');
+                        copied = place;
+                    }
                 }
                 at = end;
             }
@@ -162,13 +174,18 @@ mod tests {
             assert!(!set(pattern).is_match("team/app") && !set(pattern).is_match("teamxapp"), "{pattern}");
         }
         assert!(set("a[!a-c]").is_match("ad") && !set("a[!a-c]").is_match("ab"));
-        assert!(!set("a[!]]").is_match("a]") && set("a[!]]").is_match("ab"));
+        assert!(!set("a[!]]").is_match("a]") && set("a[!]]").is_match("ab") && !set("a[!]]b").is_match("a/b"));
+        for leaves in ["[!-.]*", "[!-_]*", "[!-]*"] {
+            assert!(set(leaves).is_match("a") && set(leaves).is_match("1") && !set(leaves).is_match("-"), "{leaves}");
+            assert!(!set(leaves).is_match("/"), "{leaves}");
+        }
+        assert!(!set("[!--a]").is_match("Z") && set("[!--a]").is_match("b"));
         assert!(set("a\\[!b]").is_match("a[!b]"));
     }
 
     #[test]
     fn what_is_no_glob_says_where_and_why() {
-        let many = "{a,b}".repeat(10);
+        let (many, long) = ("{a,b}".repeat(10), "{a}".repeat(100_000));
         for (pattern, part) in [
             ("", "empty"),
             ("team-**", "whole path components"),
@@ -177,6 +194,7 @@ mod tests {
             ("a,b}", "no glob"),
             ("[a", "no glob"),
             (&many, "over 1000"),
+            (&long, "300000 characters, over 2000"),
         ] {
             let mut mistakes = Vec::new();
             globs(&["ok".to_owned(), pattern.to_owned()], "here", false, &mut mistakes);

@@ -30,17 +30,24 @@ impl Rules {
         };
         let source = Reference::new(&deleted.registry, &deleted.repository, Some(tag), None)
             .map_err(|error| Error::new(ErrorType::InvalidReference, error.to_string()))?;
-        let mut requests: Vec<RemovalRequest> = Vec::new();
+        let (mut requests, mut refused) = (Vec::<RemovalRequest>::new(), None);
         for rule in self.0.iter().filter(|rule| rule.takes(&source)) {
             let (Some(delete), Some(digest)) = (rule.delete, &deleted.digest) else { continue };
             for template in &rule.destinations {
-                let destination = rule.destination(template, &source, Some(digest))?;
+                let destination = match rule.destination(template, &source, Some(digest)) {
+                    Ok(destination) => destination,
+                    // Nothing was ever put there.
+                    Err(error) => {
+                        refused.get_or_insert(error);
+                        continue;
+                    }
+                };
                 if destination.tag().is_none() {
                     continue;
                 }
                 let known = requests.iter_mut().find(|known| is_same_place(&known.destination, &destination));
                 match known {
-                    // Whichever rule comes first, none removes what another keeps.
+                    // Of rules that follow deletions, whichever comes first, none removes what another keeps.
                     Some(known) if delete == Delete::Untag => known.delete = delete,
                     Some(_) => {}
                     None => {
@@ -52,6 +59,9 @@ impl Rules {
         }
         if !requests.is_empty() {
             return Ok(RemovalVerdict::Remove(requests));
+        }
+        if let Some(error) = refused {
+            return Err(error);
         }
         let followed = self.0.iter().any(|rule| rule.delete.is_some() && rule.takes(&source));
         Ok(RemovalVerdict::Ignore(match (followed, &deleted.digest) {

@@ -8,11 +8,12 @@ impl Rules {
     /// enough.
     ///
     /// # Errors
-    /// As [`Rules::verdict`].
+    /// As [`Rules::routes`].
     pub fn scanned(&self, images: &[Pushed]) -> Result<Verdict, Error> {
         let mut requests: Vec<SyncRequest> = Vec::new();
         for image in images {
-            let Verdict::Sync(found) = self.verdict(image)? else { continue };
+            // What can't go elsewhere was told by its push.
+            let Verdict::Sync(found) = self.routes(image)?.verdict else { continue };
             for request in found.into_iter().filter(|request| request.options.scan_gate.is_some()) {
                 if !requests.iter().any(|known| known.destination == request.destination) {
                     requests.push(request);

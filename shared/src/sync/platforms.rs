@@ -203,6 +203,12 @@ impl Wanted<'_> {
     }
 }
 
+/// Whether a manifest's configuration is an image's, so that somebody may run it.
+pub(super) fn has_image_config(manifest: &Manifest) -> bool {
+    let config = serde_json::from_slice::<Image>(&manifest.bytes).ok().and_then(|image| image.config);
+    config.is_some_and(|config| IMAGE_CONFIGS.contains(&config.media_type.as_str()))
+}
+
 /// The configurations that tell a platform.
 ///
 /// Source: OCI image-spec, "Image Configuration"; Docker image manifest v2 schema 2.

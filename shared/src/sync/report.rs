@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -96,9 +96,9 @@ pub struct SyncReport {
     /// The image that what was to be copied belongs to, and that is not at the destination; or itself, if it is one.
     #[serde(skip)]
     pub awaits: Option<Digest>,
-    /// Whether the source's tag was gone when this sync had put it: a deletion met it.
+    /// What the source's tag held, if it was gone when this sync had copied it: a deletion met it.
     #[serde(skip)]
-    pub source_is_gone: bool,
+    pub source_is_gone: Option<Digest>,
     /// What the next invocation needs to go on, where this one's time was too short.
     #[serde(skip)]
     pub left: Option<Begun>,
@@ -194,8 +194,8 @@ pub(super) struct Tally {
     reason: Mutex<Option<String>>,
     /// The image that must come first.
     awaits: Mutex<Option<Digest>>,
-    /// Whether the source's tag was gone at the last look.
-    gone: AtomicBool,
+    /// What the source's tag held that was gone at the last look.
+    gone: Mutex<Option<Digest>>,
     /// Uploads that the next invocation can go on with.
     half_sent: Mutex<Vec<HalfSent>>,
     /// Blobs that the end of this one cut.
@@ -299,9 +299,9 @@ impl Tally {
         *locked(&self.awaits) = awaits;
     }
 
-    /// Whether the source's tag was gone at the look after the copy.
-    pub(super) fn source_is_gone(&self, gone: bool) {
-        self.gone.store(gone, Ordering::Relaxed);
+    /// What was copied, if the source's tag was gone at the look after it.
+    pub(super) fn source_is_gone(&self, copied: Option<&Digest>) {
+        *locked(&self.gone) = copied.cloned();
     }
 
     /// Whether this very sync put the manifest.
@@ -387,7 +387,7 @@ impl Tally {
             error_message: error.as_ref().map(|error| error.message.clone()),
             error,
             awaits: locked(&self.awaits).clone(),
-            source_is_gone: self.gone.load(Ordering::Relaxed),
+            source_is_gone: locked(&self.gone).clone(),
             left: None,
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use serde::Deserialize;
 
-use super::Source;
+use super::{Source, platforms::has_image_config};
 use crate::{
     error::{Error, ErrorType},
     limits::ManifestRoom,
@@ -55,8 +55,12 @@ pub(super) async fn pass(
     room: &ManifestRoom,
 ) -> Result<(), Error> {
     let reference = &request.source;
-    if is_attached(request, root) {
-        return Ok(());
+    let mut images = images(source, root, room).await?;
+    if reference.tag().and_then(AttachedTag::of).is_some() {
+        images = with_files(source, root, images, room).await?;
+        if images.is_empty() {
+            return Ok(());
+        }
     }
     let Some(scans) = &source.scans else {
         let text = format!(
@@ -65,7 +69,6 @@ pub(super) async fn pass(
         );
         return Err(Error::new(ErrorType::InvalidConfig, text));
     };
-    let images = images(source, root, room).await?;
     if images.is_empty() {
         // What it lists never changes, so that there is nothing to wait for.
         let text = format!(
@@ -132,20 +135,37 @@ fn least(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
 
-/// Whether it is what is attached to an image, under a tag that says so: a signature, an SBOM, a list of such. ECR scans
-/// none, and it has nothing to scan. The tag alone doesn't make it one, as anybody may give an image such a tag.
-fn is_attached(request: &SyncRequest, root: &Manifest) -> bool {
-    let is_tagged = request.source.tag().and_then(AttachedTag::of).is_some();
-    is_tagged && !root.layer_types.iter().any(|of| is_file_system(of)) && !lists_platforms(root)
+/// Those of `images` that hold an image's files. The rest of what stands under a tag for what is attached to an image is that:
+/// a signature, an SBOM, a list of such. ECR scans none, and it has nothing to scan. The tag alone doesn't make it one, as
+/// anybody may give an image such a tag.
+async fn with_files(
+    source: &Source,
+    root: &Manifest,
+    images: Vec<Digest>,
+    room: &ManifestRoom,
+) -> Result<Vec<Digest>, Error> {
+    let mut found = Vec::new();
+    for digest in images {
+        let has_files = match digest == root.digest {
+            true => has_files(root),
+            false => has_files(&source.manifest(digest.as_str(), Some(&digest), room).await?),
+        };
+        if has_files {
+            found.push(digest);
+        }
+    }
+    Ok(found)
 }
 
-/// Whether a layer of this type holds files of an image.
+/// Whether a manifest is an image with files, which somebody may run.
 ///
 /// Source: OCI image specification, "Media types"; Docker "Image Manifest Version 2, Schema 2".
-fn is_file_system(layer_type: &str) -> bool {
-    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."]
-        .iter()
-        .any(|prefix| layer_type.starts_with(prefix))
+pub(super) fn has_files(manifest: &Manifest) -> bool {
+    let is_file_system = |of: &String| {
+        let prefixes = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+        prefixes.iter().any(|prefix| of.starts_with(prefix))
+    };
+    manifest.layer_types.iter().any(is_file_system) && has_image_config(manifest)
 }
 
 /// When it is worth another look: after as long again as it has taken so far, and when the wait is over.
@@ -220,15 +240,6 @@ impl Platform {
     }
 }
 
-/// Whether an index lists what somebody pulls for a platform, or can't be read: lists of attachments name none.
-fn lists_platforms(index: &Manifest) -> bool {
-    if !index.is_index {
-        return false;
-    }
-    let Ok(listed) = serde_json::from_slice::<Listed>(&index.bytes) else { return true };
-    listed.manifests.iter().any(|entry| entry.platform.as_ref().is_some_and(|of| !of.is_unknown()))
-}
-
 /// The attestations among the children of an index: BuildKit marks them, and gives them a platform that nobody pulls. Both
 /// are asked for, so that no image passes for one.
 ///
@@ -288,37 +299,24 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_no_files_of_an_image_counts_as_attached() {
-        let list = format!("sha256-{}", "a".repeat(64));
-        let signature = format!("{list}.sig");
+    fn an_image_with_files_is_one_whatever_its_tag() {
         let blob = |of: &str| serde_json::json!({ "mediaType": of, "digest": Digest::of(b"x").as_str(), "size": 1 });
-        let image = |layer: &str| {
+        let image = |config: &str, layer: &str| {
             manifest(&serde_json::json!({
                 "schemaVersion": 2,
                 "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "config": blob("application/vnd.oci.image.config.v1+json"),
+                "config": blob(config),
                 "layers": [blob(layer)],
             }))
         };
-        let index = |platform: Option<serde_json::Value>| {
-            let mut entry = blob("application/vnd.oci.image.manifest.v1+json");
-            if let Some(platform) = platform {
-                entry["platform"] = platform;
-            }
-            manifest(&serde_json::json!({
-                "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]
-            }))
-        };
-        let is = |tag: &str, root: &Manifest| is_attached(&request(&format!("quay.io/a/app:{tag}"), None, None), root);
-        let signed = image("application/vnd.dev.cosign.simplesigning.v1+json");
-        assert!(is(&signature, &signed) && !is("v1", &signed));
-        for layer in
-            ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip"]
-        {
-            assert!(!is(&signature, &image(layer)), "{layer}");
-        }
-        assert!(is(&list, &index(None)));
-        assert!(!is(&list, &index(Some(serde_json::json!({ "os": "linux", "architecture": "amd64" })))));
+        let (of_image, files) =
+            ("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar+gzip");
+        assert!(has_files(&image(of_image, files)));
+        let docker = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+        assert!(has_files(&image("application/vnd.docker.container.image.v1+json", docker)));
+        // cosign's artifacts call themselves images, and ORAS calls any file a layer of one.
+        assert!(!has_files(&image(of_image, "application/vnd.dev.cosign.simplesigning.v1+json")));
+        assert!(!has_files(&image("application/vnd.oci.empty.v1+json", files)));
     }
 
     #[test]

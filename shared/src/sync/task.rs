@@ -75,7 +75,7 @@ impl Task<'_> {
         let now = presence::there(&self.source.repository, self.request.source.target(), &self.room);
         let now = Stage::Resolve.run(self.tally, now).await?;
         // Whoever followed its deletion may have found nothing to remove yet.
-        self.tally.source_is_gone(now.is_none());
+        self.tally.source_is_gone(Some(digest).filter(|_| now.is_none()));
         Ok(now.filter(|now| now != digest))
     }
 }

@@ -18,7 +18,7 @@ fn refused(destination: &str, repository: &str, tag: &str) -> Option<String> {
         digest: None,
         at: None,
     };
-    match rules.verdict(&pushed) {
+    match rules.routes(&pushed).map(|routes| routes.verdict) {
         Ok(Verdict::Sync(requests)) => {
             assert_eq!(requests.len(), 1);
             None

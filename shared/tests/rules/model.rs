@@ -6,7 +6,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 use transfer::{
     config::Config,
-    rules::{Pushed, Verdict},
+    rules::{Pushed, Routes, Verdict},
     settings::Environment,
 };
 
@@ -261,10 +261,12 @@ proptest! {
             prop_assert_eq!(explained.taken, takes(rule, registry, &repository, &tag));
             prop_assert_eq!(explained.taken, explained.filters.iter().all(|filter| filter.passes));
         }
-        let got = match config.rules.verdict(&pushed) {
-            Ok(Verdict::Sync(requests)) => Some(requests.iter().map(|request| request.destination.to_string()).collect()),
-            Ok(Verdict::Ignore(_)) => Some(Vec::new()),
-            Err(_) => None,
+        let got = match config.rules.routes(&pushed) {
+            Ok(Routes { refused: Some(_), .. }) | Err(_) => None,
+            Ok(Routes { verdict: Verdict::Sync(requests), .. }) => {
+                Some(requests.iter().map(|request| request.destination.to_string()).collect())
+            }
+            Ok(Routes { verdict: Verdict::Ignore(_), .. }) => Some(Vec::new()),
         };
         prop_assert_eq!(&got, &reference(&rules, registry, &repository, &tag));
         match got {

@@ -12,7 +12,7 @@ use crate::{
     oci::{Digest, Reference},
     registry::{ListedImage, Listing, Side},
     request::{ExistingTag, SyncRequest},
-    rules::{Pushed, Verdict},
+    rules::{Pushed, Routes, Verdict},
 };
 
 /// What a step has found.
@@ -61,16 +61,20 @@ impl Walk<'_> {
                 digest,
                 at: None,
             };
-            match self.plan.rules.rules().verdict(&pushed) {
-                Ok(Verdict::Sync(found)) => {
-                    for request in found {
-                        let destination = &request.destination;
-                        let at = (destination.registry().to_owned(), destination.repository().to_owned());
-                        requests.entry(at).or_default().push(request);
-                    }
+            let found = match self.plan.rules.rules().routes(&pushed) {
+                Ok(Routes { verdict, refused }) => {
+                    refused.iter().for_each(|error| refuse(&mut counts, error));
+                    if let Verdict::Sync(found) = verdict { found } else { Vec::new() }
                 }
-                Ok(Verdict::Ignore(_)) => {}
-                Err(error) => refuse(&mut counts, &error),
+                Err(error) => {
+                    refuse(&mut counts, &error);
+                    continue;
+                }
+            };
+            for request in found {
+                let destination = &request.destination;
+                let at = (destination.registry().to_owned(), destination.repository().to_owned());
+                requests.entry(at).or_default().push(request);
             }
         }
         let (mut lacking, mut unchanged) = (Vec::new(), Vec::new());

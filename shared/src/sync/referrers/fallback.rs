@@ -182,8 +182,9 @@ async fn newer(
 ) -> Result<Vec<Manifest>, Error> {
     let source = &task.source;
     let listed = match source.repository.referrers(subject, MAX_MANIFESTS).await? {
-        Some(listed) => listed,
-        None => {
+        // An empty list may be the answer to anything.
+        Some(listed) if !listed.is_empty() || source.repository.keeps_lists() => listed,
+        _ => {
             let list = source.repository.fallback_list(subject, &task.room).await?;
             list.map(|list| list.listed).unwrap_or_default()
         }

@@ -17,7 +17,7 @@ use crate::{
     oci::{Digest, Manifest, Referrer, cosign_tags, referrers_tag},
     registry::AttachedTags,
     request::ExistingTag,
-    sync::{Task, presence, resolve},
+    sync::{Task, presence, resolve, scan},
 };
 
 /// Candidates that are looked at at once.
@@ -200,6 +200,12 @@ impl<'t> Finder<'t> {
             false => vec![root],
             true => self.whole(root).await?,
         };
+        if request.options.scan_gate.is_some() && manifests.iter().any(scan::has_files) {
+            // Nobody has asked for its scan.
+            let subject = &subject.digest;
+            tracing::warn!(%subject, "an image that is attached to another is left out, as the rule has a scan_gate");
+            return Ok(None);
+        }
         let mut digests = manifests.iter().map(|manifest| manifest.digest.clone());
         Ok(match (is_there, digests.next_back()) {
             (true, Some(digest)) => Some(Found::There { digest, below: digests.collect(), types }),

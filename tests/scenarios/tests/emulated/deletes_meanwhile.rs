@@ -5,12 +5,44 @@ use std::time::Duration;
 use emulator::{Action, Fault, Image, Kind};
 use scenarios::{
     World,
+    attached::{SIGNATURE, artifact},
     world::{delete_event, push_event},
 };
 
-use crate::support::{LIMIT, eventually, logged_results, results, watched};
+use serde_json::json;
+
+use crate::support::{LIMIT, eventually, failed, logged_results, results, watched};
 
 const MIRROR: &str = "mirror/team/app";
+
+/// With an image ECR deletes what is attached to it, so that the copy ends as a failure.
+#[tokio::test]
+async fn a_copy_that_fails_over_what_was_attached_leaves_no_tag_either() {
+    watched(async {
+        let mut world = World::ecr(|destination| destination).await;
+        world.rule().insert("delete".into(), "image".into());
+        world.config["limits"] = json!({ "max_attempts": 1 });
+        world.destination.store().create_repository(MIRROR);
+        let image = Image::small(1);
+        image.push_to(world.source.store(), "team/app", "v1");
+        let signature = artifact(SIGNATURE, "gone with it", &image.descriptor());
+        signature.push_to(world.source.store(), "team/app", &signature.digest);
+        let faults = world.source.faults();
+        let slow = Action::Delay(Duration::from_secs(2));
+        faults.add(Fault::on(Kind::BlobGet).path(image.layers[0].digest()).then(slow));
+        faults.add(Fault::on(Kind::BlobGet).path(signature.layers[0].digest()).forever().then(Action::status(404)));
+        let mut function = world.function("on-push", &[]).await;
+        let deleted = async {
+            eventually("a layer is being read", || world.source.journal().count(Kind::BlobGet) > 0).await;
+            world.source.store().remove_tag("team/app", "v1");
+        };
+        let event = push_event("team/app", "v1", &image.digest);
+        let ((_, message), ()) = tokio::join!(failed(&mut function, event), deleted);
+        assert!(message.contains("is in place"), "{message}");
+        assert_eq!(world.destination.store().tag(MIRROR, "v1"), None);
+    })
+    .await;
+}
 
 /// The event of the deletion finds nothing at the destination yet: the copy that comes after it must not stay.
 #[tokio::test]

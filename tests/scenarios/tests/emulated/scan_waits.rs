@@ -106,6 +106,39 @@ async fn what_is_attached_has_no_scan_and_needs_none() {
         Image::small(2).push_to(world.source.store(), "team/app", &tag);
         assert_eq!(delivered(&world, &mut fanout, &message(&tag)).await.kept.len(), 1);
         assert_eq!(world.destination.store().tag(MIRROR, &tag), None);
+        // And an index of images, though it names no platforms.
+        let index = Index::builder().child(&Image::small(3)).build();
+        let tag = tag_of(&index.digest, "");
+        index.push_to(world.source.store(), "team/app", &tag);
+        assert_eq!(delivered(&world, &mut fanout, &message(&tag)).await.kept.len(), 1);
+        let mut on_push = function(&world, "on-push").await;
+        results(&mut on_push, push_event("team/app", &tag, &index.digest)).await;
+        assert_eq!(world.destination.store().tag(MIRROR, &tag), None);
+        assert!(world.aws.count("ecr", "DescribeImageScanFindings") > 1);
+    })
+    .await;
+}
+
+/// Its scan was not asked for: the gate is for images, wherever they come along.
+#[tokio::test]
+async fn an_image_that_is_attached_to_one_that_has_passed_is_left_out() {
+    watched(async {
+        let (world, image) = world().await;
+        world.ecr.set_scan("team/app", &image.digest, "COMPLETE", Some(&[]));
+        let signature = Image::builder().layer(Layer::from_bytes(SIMPLE_SIGNING, "signed")).build();
+        let attached = Image::builder().subject(&image.descriptor()).layer(emulator::image::layer(5, 100)).build();
+        let (sig, att) = (tag_of(&image.digest, ".sig"), tag_of(&image.digest, ".att"));
+        signature.push_to(world.source.store(), "team/app", &sig);
+        Image::small(2).push_to(world.source.store(), "team/app", &att);
+        attached.push_to(world.source.store(), "team/app", &attached.digest);
+        let mut function = world.function("on-push", &[]).await;
+        results(&mut function, push_event("team/app", "v1", &image.digest)).await;
+        results(&mut function, push_event("team/app", &att, &Image::small(2).digest)).await;
+        let store = world.destination.store();
+        assert_eq!(store.tag(MIRROR, "v1"), Some(image.digest.clone()));
+        assert_eq!(store.tag(MIRROR, &sig), Some(signature.digest));
+        assert_eq!(store.tag(MIRROR, &att), None);
+        assert_eq!(store.manifests_in_push_order(MIRROR).len(), 2);
     })
     .await;
 }

@@ -170,6 +170,24 @@ async fn one_that_cannot_be_leaves_a_letter_and_the_others_messages() {
     .await;
 }
 
+/// What an event could not bring a sweep does.
+#[tokio::test]
+async fn one_that_cannot_be_keeps_no_image_out_of_a_backfill() {
+    watched(async {
+        let (mut world, _) = three_ways().await;
+        one_that_cannot_be(&mut world);
+        let mut fanout = crate::backfill::fanout(&world).await;
+        let order = json!({ "repository": format!("{}/team/app", world.source_host) });
+        let summary = crate::backfill::backfilled(&world, &mut fanout, order).await;
+        assert_eq!((&summary["enqueued"], &summary["refused"]), (&json!(3), &json!(1)), "{summary}");
+        crate::backfill::drained(&world, &mut fanout).await;
+        for prefix in ["one", "two", "three"] {
+            world.destination.store().is_whole(&format!("{prefix}/team/app"), "v1").unwrap();
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn messages_that_the_queue_does_not_take_fail_the_invocation() {
     watched(async {
