@@ -26,7 +26,7 @@ fn verdict(rules: &Rules, pushed: &Pushed) -> Result<Verdict, Error> {
 
 /// Where a pushed image goes.
 fn destinations(rules: &Rules, repository: &str, tag: &str) -> Vec<String> {
-    match verdict(&rules, &pushed(repository, Some(tag))).unwrap() {
+    match verdict(rules, &pushed(repository, Some(tag))).unwrap() {
         Verdict::Sync(requests) => requests.iter().map(|request| request.destination.to_string()).collect(),
         Verdict::Ignore(_) => Vec::new(),
     }
