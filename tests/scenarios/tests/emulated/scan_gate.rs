@@ -14,9 +14,10 @@ use crate::support::{
     watched,
 };
 
-const MIRROR: &str = "mirror/team/app";
+pub(crate) const MIRROR: &str = "mirror/team/app";
 
-async fn world() -> (World, Image) {
+/// A rule with a gate, and an image that it takes, of which no scan is known.
+pub(crate) async fn world() -> (World, Image) {
     let mut world = World::ecr(|destination| destination).await;
     world.rule().insert("scan_gate".into(), json!({ "severity": "HIGH" }));
     world.destination.store().create_repository(MIRROR);
@@ -44,7 +45,7 @@ async fn refused(function: &mut Function, tag: &str, digest: &str) -> (String, S
 }
 
 /// The work queue and the dead-letter queue.
-fn queues(world: &World) -> [(&'static str, String); 2] {
+pub(crate) fn queues(world: &World) -> [(&'static str, String); 2] {
     [
         ("TRANSSHIP_QUEUE_URL", world.aws.sqs().create("work", Duration::from_secs(30))),
         ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", world.aws.sqs().create("dead", Duration::from_secs(30))),

@@ -10,24 +10,13 @@ use scenarios::{
 };
 use serde_json::{Value, json};
 
+use crate::scan_gate::{MIRROR, queues, world};
 use crate::support::{LIMIT, assert_nothing_written, delivered, failed, results, watched};
 
-const MIRROR: &str = "mirror/team/app";
-
-async fn world() -> (World, Image) {
-    let mut world = World::ecr(|destination| destination).await;
-    world.rule().insert("scan_gate".into(), json!({ "severity": "HIGH" }));
-    world.destination.store().create_repository(MIRROR);
-    let image = Image::small(1);
-    image.push_to(world.source.store(), "team/app", "v1");
-    (world, image)
-}
-
-/// The function with its queues `work` and `dead`.
+/// The function with its queues.
 async fn function(world: &World, binary: &str) -> Function {
-    let work = world.aws.sqs().create("work", Duration::from_secs(30));
-    let dead = world.aws.sqs().create("dead", Duration::from_secs(30));
-    let env = [("TRANSSHIP_QUEUE_URL", work.as_str()), ("TRANSSHIP_DEAD_LETTER_QUEUE_URL", dead.as_str())];
+    let queues = queues(world);
+    let env = queues.each_ref().map(|(name, url)| (*name, url.as_str()));
     world.function(binary, &env).await
 }
 
