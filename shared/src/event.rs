@@ -44,9 +44,6 @@ struct ImageAction {
     artifact_media_type: Option<String>,
 }
 
-/// Why nothing is done with what was attached to an image.
-pub const NOWHERE: &str = "it is attached to an image, and no rule copies what is attached to images of its repository";
-
 /// The configurations of images: what else has no tag and another type is attached to something.
 const IMAGES: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];

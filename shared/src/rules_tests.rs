@@ -264,6 +264,8 @@ fn what_can_not_go_to_one_place_goes_to_the_others_by_every_road() {
     assert_eq!(to(verdict), ["quay.io/b/app:v1.2.3-20261123-1"]);
     assert!(refused.unwrap().message.contains("131 characters"));
     assert_eq!(to(both.scanned(std::slice::from_ref(&image)).unwrap()), ["quay.io/b/app:v1.2.3-20261123-1"]);
+    let tags = [image.clone(), pushed("team/app", Some("v1"))];
+    assert_eq!(to(only.scanned(&tags).unwrap()).len(), 1, "its other tag fits");
     let RemovalVerdict::Remove(removals) = both.removals(&image).unwrap() else { panic!("none is removed") };
     assert_eq!(
         removals.iter().map(|of| of.destination.to_string()).collect::<Vec<_>>(),

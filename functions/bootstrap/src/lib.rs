@@ -16,6 +16,7 @@ use transfer::{
     deadline::Deadline,
     error::{Error, ErrorType},
     oci::{Digest, Reference},
+    provider::Provider,
     queue::{ImageMessage, Queue, Traced},
     registry::{Run, Side},
     request::{RemovalRequest, SyncRequest},
@@ -73,7 +74,9 @@ impl Invocation {
             }
         }
         telemetry::report(&app.environment.function_name, &self.work, request, &report);
-        if let Some(copied) = report.source_is_gone.take() {
+        // Elsewhere than at ECR a 404 may be the answer to anything, and nobody tells of deletions.
+        let tells = app.config.registry(request.source.registry()).provider == Provider::Ecr;
+        if let Some(copied) = report.source_is_gone.take().filter(|_| tells) {
             let back = Box::pin(self.deleted_meanwhile(app, request, copied)).await;
             return Some(back.unwrap_or(report));
         }
@@ -96,7 +99,7 @@ impl Invocation {
                 Err(error) => return Some(SyncReport::failed(request, error)),
             },
         };
-        let mut last: Option<SyncReport> = None;
+        let (mut last, mut refused): (Option<SyncReport>, Option<Error>) = (None, None);
         let untagged = tags.is_empty().then_some(None);
         for tag in tags.into_iter().map(Some).chain(untagged) {
             let pushed = Pushed {
@@ -110,7 +113,10 @@ impl Invocation {
             let images = match app.config.rules.routes(&pushed).map(|routes| routes.verdict) {
                 Ok(Verdict::Sync(images)) => images,
                 Ok(Verdict::Ignore(_)) => continue,
-                Err(error) => return Some(SyncReport::failed(request, error)),
+                Err(error) => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
             };
             let there = |image: &SyncRequest| {
                 let destination = &image.destination;
@@ -124,7 +130,7 @@ impl Invocation {
                 last = if failed { last } else { report.or(last) };
             }
         }
-        last
+        last.or_else(|| Some(SyncReport::failed(request, refused?)))
     }
 
     /// The tags that an image has at the source.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use transfer::{
     backfill::Order,
     error::{Error, ErrorType},
-    event::{self, Event, NOWHERE},
+    event::{self, Event},
     oci::{Digest, Reference},
     queue::{FurtherTag, ImageMessage, MESSAGE_VERSION, places},
     request::{Referrers, RemovalRequest, SyncOptions, SyncRequest},
@@ -92,10 +92,11 @@ fn pushed(event: Value, rules: &Rules) -> Result<Message, Error> {
             routes.verdict
         }
         Event::Scanned(images) => rules.scanned(&images)?,
-        Event::Attached(pushed) => match rules.attached(&pushed)? {
-            requests if requests.is_empty() => Verdict::Ignore(NOWHERE),
-            requests => Verdict::Sync(requests),
-        },
+        Event::Attached(pushed) => {
+            let routes = rules.attached(&pushed)?;
+            refused = routes.refused;
+            routes.verdict
+        }
         Event::Deleted(deleted) => {
             return Ok(match rules.removals(&deleted)? {
                 RemovalVerdict::Remove(requests) => Message::Remove(deleted, requests),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use transfer::{
     compose::App,
     error::{Error, ErrorType},
-    event::{self, Event, NOWHERE},
+    event::{self, Event},
     queue::{ImageMessage, Queue},
     request::SyncRequest,
     rules::{Pushed, RemovalVerdict, Routes, Verdict},
@@ -49,10 +49,11 @@ pub(crate) async fn handle(app: Arc<App>, invocation: Invocation) -> Result<Answ
             asked_at = Some(now);
             (app.config.rules.scanned(&images)?, None)
         }
-        Event::Attached(pushed) => match app.config.rules.attached(&pushed)? {
-            requests if requests.is_empty() => (Verdict::Ignore(NOWHERE), None),
-            requests => (Verdict::Sync(requests), pushed.at),
-        },
+        Event::Attached(pushed) => {
+            let routes = app.config.rules.attached(&pushed)?;
+            refused = routes.refused;
+            (routes.verdict, pushed.at)
+        }
         Event::Deleted(deleted) => return removed(&app, &invocation, &deleted).await,
         Event::Ignored(reason) => return Ok(ignored(reason)),
     };

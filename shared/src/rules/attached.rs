@@ -4,8 +4,12 @@ use super::{Pushed, Routes, Rules, Verdict, plain};
 use crate::{
     error::{Error, ErrorType},
     oci::{Digest, Reference},
+    provider::unfit_name,
     request::{SyncOptions, SyncRequest},
 };
+
+/// Why nothing is done with what was attached to an image.
+const NOWHERE: &str = "it is attached to an image, and no rule copies what is attached to images of its repository";
 
 impl Rules {
     /// Where an artifact goes that was attached to an image, by the rules that take its repository. Tags are not looked at:
@@ -16,14 +20,16 @@ impl Rules {
     ///
     /// # Errors
     /// `InvalidReference`: the artifact's own reference is none.
-    pub fn attached(&self, pushed: &Pushed) -> Result<Vec<SyncRequest>, Error> {
+    pub fn attached(&self, pushed: &Pushed) -> Result<Routes, Error> {
         let invalid = |error: crate::oci::ReferenceError| Error::new(ErrorType::InvalidReference, error.to_string());
         let (registry, repository) = (&pushed.registry, &pushed.repository);
         let tag = pushed.tag.as_deref();
         let digest = pushed.digest.clone().filter(|_| tag.is_none());
         let source = Reference::new(registry, repository, tag, digest.clone()).map_err(invalid)?;
         let examples = ["a", "b"].map(|tag| Reference::new(registry, repository, Some(tag), None));
-        let [Ok(one), Ok(other)] = examples else { return Ok(Vec::new()) };
+        let [Ok(one), Ok(other)] = examples else {
+            return Ok(Routes { verdict: Verdict::Ignore(NOWHERE), refused: None });
+        };
         let (first, second) = (Digest::of(b"a"), Digest::of(b"b"));
         let mut requests: Vec<SyncRequest> = Vec::new();
         for rule in self.0.iter().filter(|rule| {
@@ -37,6 +43,9 @@ impl Rules {
                 }
                 let destination = Reference::new(place.registry(), place.repository(), tag, digest.clone());
                 let destination = destination.map_err(invalid)?;
+                if unfit_name(destination.registry(), destination.repository()).is_some() {
+                    continue;
+                }
                 // A filter is for images: whoever copies their artifacts asks whether they are there.
                 let options = SyncOptions { platforms: None, ..rule.options.clone() };
                 let is_same = |request: &SyncRequest| {
@@ -61,15 +70,17 @@ impl Rules {
         }
         // By rules that say so, what has no tag is copied as an image. Where it is looked at as an artifact, whoever does that
         // sees whether it is one: its subject comes first, and its rule's gate is for images.
-        let images = match digest.is_some().then(|| self.routes(pushed)) {
-            Some(Ok(Routes { verdict: Verdict::Sync(images), .. })) => images,
+        let (images, refused) = match digest.is_some().then(|| self.routes(pushed)) {
+            Some(Ok(Routes { verdict: Verdict::Sync(images), refused })) => (images, refused),
             Some(Err(error)) if requests.is_empty() => return Err(error),
-            Some(Ok(_) | Err(_)) | None => Vec::new(),
+            Some(Err(error)) => (Vec::new(), Some(error)),
+            Some(Ok(_)) | None => (Vec::new(), None),
         };
         let is_looked_at = |image: &SyncRequest| {
             requests.iter().any(|request| plain(&request.destination) == plain(&image.destination))
         };
         let elsewhere: Vec<SyncRequest> = images.into_iter().filter(|image| !is_looked_at(image)).collect();
-        Ok([elsewhere, requests].concat())
+        let all = [elsewhere, requests].concat();
+        Ok(Routes { verdict: if all.is_empty() { Verdict::Ignore(NOWHERE) } else { Verdict::Sync(all) }, refused })
     }
 }

@@ -7,8 +7,8 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 /// Texts that the `{a,b}` of one glob may stand for. Chosen: far more than anybody writes.
 const MOST_CHOICES: usize = 1000;
 
-/// Characters of one glob. Chosen: a repository's name has 256 of them.
-const LONGEST: usize = 2000;
+/// Bytes of one glob. Chosen: some hundred names in one pair of braces.
+const LONGEST: usize = 10_000;
 
 /// Compiles globs; `None` where there are none, or mistakes.
 pub(crate) fn globs(patterns: &[String], path: &str, single: bool, mistakes: &mut Vec<String>) -> Option<GlobSet> {
@@ -35,7 +35,7 @@ fn compiled(pattern: &str) -> Result<Vec<Glob>, String> {
     }
     if pattern.len() > LONGEST {
         let begin: String = pattern.chars().take(100).collect();
-        return Err(format!("`{begin}…` has {} characters, over {LONGEST}; write it as several", pattern.len()));
+        return Err(format!("`{begin}…` has {} bytes, over {LONGEST}; write it as several", pattern.len()));
     }
     let choices = choices(pattern);
     if choices.len() > MOST_CHOICES {
@@ -194,7 +194,7 @@ mod tests {
             ("a,b}", "no glob"),
             ("[a", "no glob"),
             (&many, "over 1000"),
-            (&long, "300000 characters, over 2000"),
+            (&long, "300000 bytes, over 10000"),
         ] {
             let mut mistakes = Vec::new();
             globs(&["ok".to_owned(), pattern.to_owned()], "here", false, &mut mistakes);

@@ -10,15 +10,25 @@ impl Rules {
     /// # Errors
     /// As [`Rules::routes`].
     pub fn scanned(&self, images: &[Pushed]) -> Result<Verdict, Error> {
-        let mut requests: Vec<SyncRequest> = Vec::new();
+        let (mut requests, mut refused) = (Vec::<SyncRequest>::new(), None);
         for image in images {
             // What can't go elsewhere was told by its push.
-            let Verdict::Sync(found) = self.routes(image)?.verdict else { continue };
+            let found = match self.routes(image).map(|routes| routes.verdict) {
+                Ok(Verdict::Sync(found)) => found,
+                Ok(Verdict::Ignore(_)) => continue,
+                Err(error) => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+            };
             for request in found.into_iter().filter(|request| request.options.scan_gate.is_some()) {
                 if !requests.iter().any(|known| known.destination == request.destination) {
                     requests.push(request);
                 }
             }
+        }
+        if let (true, Some(error)) = (requests.is_empty(), refused) {
+            return Err(error);
         }
         let waits = |image: &Pushed| {
             let gated = self.0.iter().filter(|rule| rule.options.scan_gate.is_some());

@@ -55,12 +55,14 @@ pub(super) async fn pass(
     room: &ManifestRoom,
 ) -> Result<(), Error> {
     let reference = &request.source;
-    let mut images = images(source, root, room).await?;
-    if reference.tag().and_then(AttachedTag::of).is_some() {
-        images = with_files(source, root, images, room).await?;
-        if images.is_empty() {
-            return Ok(());
-        }
+    let is_tagged = reference.tag().and_then(AttachedTag::of).is_some();
+    let Listed { mut images, attestations } = listed(source, root, room).await?;
+    // What says that it is no image is asked for all the same if it is one. Under a tag for what is attached all say so.
+    let said =
+        if is_tagged { std::mem::take(&mut images).into_iter().chain(attestations).collect() } else { attestations };
+    images.extend(with_files(source, root, said, room).await?);
+    if is_tagged && images.is_empty() {
+        return Ok(());
     }
     let Some(scans) = &source.scans else {
         let text = format!(
@@ -135,37 +137,43 @@ fn least(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
 
-/// Those of `images` that hold an image's files. The rest of what stands under a tag for what is attached to an image is that:
-/// a signature, an SBOM, a list of such. ECR scans none, and it has nothing to scan. The tag alone doesn't make it one, as
-/// anybody may give an image such a tag.
+/// Those that hold an image's files, or list others. The rest is what is attached to an image: a signature, an SBOM, an
+/// attestation. ECR scans none, and it has nothing to scan. Neither a tag nor a list makes it one, as anybody may write them.
 async fn with_files(
     source: &Source,
     root: &Manifest,
-    images: Vec<Digest>,
+    said: Vec<Digest>,
     room: &ManifestRoom,
 ) -> Result<Vec<Digest>, Error> {
-    let mut found = Vec::new();
-    for digest in images {
-        let has_files = match digest == root.digest {
+    let read = |digest: Digest| async move {
+        let is_one = match digest == root.digest {
             true => has_files(root),
-            false => has_files(&source.manifest(digest.as_str(), Some(&digest), room).await?),
+            false => {
+                let manifest = source.manifest(digest.as_str(), Some(&digest), room).await?;
+                manifest.is_index || has_files(&manifest)
+            }
         };
-        if has_files {
-            found.push(digest);
-        }
-    }
-    Ok(found)
+        Ok::<_, Error>(is_one.then_some(digest))
+    };
+    let found: Vec<Option<Digest>> = stream::iter(said).map(read).buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
-/// Whether a manifest is an image with files, which somebody may run.
+/// Whether a manifest is an image with files, which somebody may run: told by its layers, as clients ask little of the type of a
+/// configuration. Of artifacts that call any file a layer, as ORAS makes them, the configuration is `{}`, which runs nowhere.
 ///
-/// Source: OCI image specification, "Media types"; Docker "Image Manifest Version 2, Schema 2".
+/// Source: OCI image specification, "Media types", "Guidance for an Empty Descriptor"; Docker "Image Manifest Version 2, Schema 2".
 pub(super) fn has_files(manifest: &Manifest) -> bool {
+    const OF_FILES: [&str; 2] = ["application/vnd.oci.image.", "application/vnd.docker."];
+    // What Docker takes for layers besides.
+    const OF_ANYTHING: [&str; 3] = ["", "application/octet-stream", "text/html"];
     let is_file_system = |of: &String| {
-        let prefixes = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
-        prefixes.iter().any(|prefix| of.starts_with(prefix))
+        OF_FILES.iter().any(|prefix| of.starts_with(prefix))
+            || has_image_config(manifest) && OF_ANYTHING.contains(&of.as_str())
     };
-    manifest.layer_types.iter().any(is_file_system) && has_image_config(manifest)
+    let empty = Digest::of(b"{}");
+    let runs = manifest.blobs.first().is_some_and(|config| config.digest != empty);
+    runs && manifest.layer_types.iter().any(is_file_system)
 }
 
 /// When it is worth another look: after as long again as it has taken so far, and when the wait is over.
@@ -177,35 +185,43 @@ fn next_look(gate: &ScanGate, age: Option<Duration>) -> Duration {
     }
 }
 
-/// The images that come with `root`: itself, or all that its indexes list. ECR scans no indexes, and attestations are no
-/// images.
-async fn images(source: &Source, root: &Manifest, room: &ManifestRoom) -> Result<Vec<Digest>, Error> {
+/// What comes with a root.
+struct Listed {
+    images: Vec<Digest>,
+    /// What its indexes say to be attestations, which are no images.
+    attestations: Vec<Digest>,
+}
+
+/// What comes with `root`: itself, or all that its indexes list. ECR scans no indexes.
+async fn listed(source: &Source, root: &Manifest, room: &ManifestRoom) -> Result<Listed, Error> {
     if !root.is_index {
-        return Ok(vec![root.digest.clone()]);
+        return Ok(Listed { images: vec![root.digest.clone()], attestations: Vec::new() });
     }
     let too_much = |reason: String| {
         let text = format!("image {} is not copied: {reason}, too many to ask for the scan of each", root.digest);
         Error::new(ErrorType::ManifestInvalid, text)
     };
-    let mut images: Vec<Digest> = Vec::new();
+    let (mut images, mut attestations): (Vec<Digest>, Vec<Digest>) = (Vec::new(), Vec::new());
     let mut level = vec![root.clone()];
     for _ in 0..MAX_DEPTH {
         let mut below = Vec::new();
         for index in &level {
-            let attestations = attestations(index);
-            for child in index.children.iter().filter(|child| !attestations.contains(child.digest.as_str())) {
-                if child.is_index {
+            let marked = marked(index);
+            for child in &index.children {
+                if marked.contains(child.digest.as_str()) {
+                    attestations.push(child.digest.clone());
+                } else if child.is_index {
                     below.push(source.manifest(child.digest.as_str(), Some(&child.digest), room).await?);
                 } else if !images.contains(&child.digest) {
                     images.push(child.digest.clone());
                 }
-                if images.len() + below.len() > MOST_IMAGES {
+                if images.len().max(attestations.len()) + below.len() > MOST_IMAGES {
                     return Err(too_much(format!("it lists over {MOST_IMAGES} images")));
                 }
             }
         }
         if below.is_empty() {
-            return Ok(images);
+            return Ok(Listed { images, attestations });
         }
         level = below;
     }
@@ -214,7 +230,7 @@ async fn images(source: &Source, root: &Manifest, room: &ManifestRoom) -> Result
 
 /// What an index says of what it lists, as far as the gate is concerned.
 #[derive(Deserialize)]
-struct Listed {
+struct Entries {
     #[serde(default)]
     manifests: Vec<Entry>,
 }
@@ -244,8 +260,8 @@ impl Platform {
 /// are asked for, so that no image passes for one.
 ///
 /// Source: BuildKit, "Image attestation storage".
-fn attestations(index: &Manifest) -> BTreeSet<String> {
-    let Ok(listed) = serde_json::from_slice::<Listed>(&index.bytes) else { return BTreeSet::new() };
+fn marked(index: &Manifest) -> BTreeSet<String> {
+    let Ok(listed) = serde_json::from_slice::<Entries>(&index.bytes) else { return BTreeSet::new() };
     let is_attestation = |entry: &Entry| {
         let marked = entry.annotations.as_ref().and_then(|found| found.get("vnd.docker.reference.type"));
         marked.is_some_and(|kind| kind == "attestation-manifest")
@@ -316,7 +332,17 @@ mod tests {
         assert!(has_files(&image("application/vnd.docker.container.image.v1+json", docker)));
         // cosign's artifacts call themselves images, and ORAS calls any file a layer of one.
         assert!(!has_files(&image(of_image, "application/vnd.dev.cosign.simplesigning.v1+json")));
-        assert!(!has_files(&image("application/vnd.oci.empty.v1+json", files)));
+        let empty = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::of(b"{}").as_str(), "size": 2 },
+            "layers": [blob(files)],
+        });
+        assert!(!has_files(&manifest(&empty)));
+        // Docker asks nothing of the configuration's type.
+        assert!(has_files(&image("application/vnd.oci.empty.v1+json", files)));
+        assert!(has_files(&image(of_image, "application/octet-stream")));
+        assert!(!has_files(&image("application/vnd.cncf.helm.config.v1+json", "application/octet-stream")));
     }
 
     #[test]

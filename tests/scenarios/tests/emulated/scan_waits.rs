@@ -102,6 +102,16 @@ async fn what_is_attached_has_no_scan_and_needs_none() {
         assert_eq!(delivered(&world, &mut fanout, &message(&tag)).await.kept.len(), 1);
         let mut on_push = function(&world, "on-push").await;
         results(&mut on_push, push_event("team/app", &tag, &index.digest)).await;
+        // Nor does a mark make an attestation of it.
+        let image = Image::small(4);
+        let mut descriptor = Descriptor { platform: Some(Platform::parse("unknown/unknown")), ..image.descriptor() };
+        descriptor.annotations.insert("vnd.docker.reference.type".into(), "attestation-manifest".into());
+        let marked = Index::builder().child_as(&image, descriptor).build();
+        for tag in ["v4", &tag_of(&marked.digest, "")] {
+            marked.push_to(world.source.store(), "team/app", tag);
+            assert_eq!(delivered(&world, &mut fanout, &message(tag)).await.kept.len(), 1, "{tag}");
+            assert_eq!(world.destination.store().tag(MIRROR, tag), None, "{tag}");
+        }
         assert_eq!(world.destination.store().tag(MIRROR, &tag), None);
         assert!(world.aws.count("ecr", "DescribeImageScanFindings") > 1);
     })
