@@ -56,6 +56,7 @@ mod presigned_urls;
 mod providers;
 mod proxies;
 mod referrers;
+mod referrers_failures;
 mod referrers_kinds;
 mod referrers_lists;
 mod referrers_odd_lists;
